@@ -1,0 +1,55 @@
+# Everything is set up from nothing but Python 3.11 to 3.13 with pip and venv.
+#   make train ARGS="--model=cnn --epochs=1"     make test     make help
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+SETUP := setup.py pyproject.toml mnist_lib/version.py
+
+# The first of these that runs, has venv, and is a version TensorFlow supports.
+CANDIDATES := python3.13 python3.12 python3.11 python3 python
+PYTHON ?= $(shell for p in $(CANDIDATES); do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	2>/dev/null && echo $$p && break; done)
+
+.PHONY: help train test test-slow test-wheel lint format clean
+
+help:  ## Lists the targets.
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+train: $(BIN)/.installed  ## Trains; flags in ARGS="...".
+	$(BIN)/python scripts/train.py --strategy=mirrored $(ARGS)
+
+test: $(BIN)/.installed-dev  ## Runs the tests that take seconds.
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-slow: $(BIN)/.installed-dev  ## Runs the tests that take minutes.
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+test-wheel: $(BIN)/.installed-dev  ## Runs the library's tests against the built wheel.
+	tests/wheel_test.sh $(abspath $(BIN)/python)
+
+lint: $(BIN)/.installed-dev  ## Checks style and types.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(BIN)/.installed-dev  ## Formats the code.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## Removes what the other targets made.
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "error: no usable Python: install Python 3.11, 3.12 or" \
+	"3.13 with venv (Debian: apt-get install python3 python3-venv), or pass PYTHON=..." >&2; exit 69; }
+	$(PYTHON) -m venv $(VENV)
+
+$(BIN)/.installed: $(BIN)/python $(SETUP)
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(BIN)/.installed-dev: $(BIN)/python $(SETUP)
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	@touch $@ $(BIN)/.installed

@@ -1,0 +1,110 @@
+"""Splits to `tf.data` batches. The batch at step t is a function of (seed, t).
+
+Each epoch is one stateless permutation of the images, keyed by (seed, epoch).
+The permutations are laid end to end and cut into batches of indices, and each
+batch is gathered from the arrays in memory. Hence: a run continues at any step
+with nothing to restore, every image is used exactly once per epoch, the order
+is the same on any number of replicas, all batches have one static shape, and
+the cost per batch does not depend on the size of the data. Batches may span the
+end of an epoch, so that no image is dropped.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from mnist_lib import errors
+from mnist_lib.datasets import loading
+
+
+def train_batches(
+    split: loading.Split,
+    batch_size: int,
+    *,
+    seed: int = 0,
+    start_step: int = 0,
+    num_steps: int | None = None,
+) -> tf.data.Dataset:
+    """Returns shuffled batches for training, from `start_step` on.
+
+    Args:
+      split: the images to train on, N of them.
+      batch_size: the global batch size, in [1, N].
+      seed: chooses the order; any integer.
+      start_step: the step of the first batch, at least 0.
+      num_steps: how many batches; None for no end.
+
+    Returns:
+      A data set of `(images, labels)`, uint8 `[batch_size, 28, 28, 1]` and int32
+      `[batch_size]`, of cardinality `num_steps`, or infinite.
+
+    Raises:
+      ConfigError: the split is smaller than a batch, or a number is negative.
+    """
+    if not 1 <= batch_size <= len(split):
+        raise errors.ConfigError(
+            "batch_size",
+            f"{batch_size} images cannot be drawn from the {len(split)} images of "
+            f"split {split.name}; choose a number from 1 to {len(split)}",
+        )
+    if start_step < 0 or (num_steps is not None and num_steps < 0):
+        raise errors.ConfigError(
+            "start_step", f"steps cannot be negative (got {start_step}, {num_steps})"
+        )
+    indices = _index_batches(len(split), batch_size, seed, start_step)
+    if num_steps is not None:
+        indices = indices.take(num_steps)
+        indices = indices.apply(tf.data.experimental.assert_cardinality(num_steps))
+    return _gather(indices, split)
+
+
+def eval_batches(split: loading.Split, batch_size: int = 500) -> tf.data.Dataset:
+    """Returns the images of a split once each, in order.
+
+    Args:
+      split: the images, N of them.
+      batch_size: the global batch size, at least 1. The last batch may be smaller.
+
+    Returns:
+      A data set of `(images, labels)` as in `train_batches`, of cardinality
+      `ceil(N / batch_size)`.
+    """
+    if batch_size < 1:
+        raise errors.ConfigError("batch_size", f"{batch_size} must be at least 1")
+    indices = tf.data.Dataset.from_tensors(tf.range(len(split), dtype=tf.int64))
+    indices = indices.rebatch(batch_size)
+    num_batches = -(-len(split) // batch_size)
+    indices = indices.apply(tf.data.experimental.assert_cardinality(num_batches))
+    return _gather(indices, split)
+
+
+def _index_batches(
+    num_examples: int, batch_size: int, seed: int, start_step: int
+) -> tf.data.Dataset:
+    """Infinite int64 `[batch_size]` batches of shuffled indices."""
+    start = start_step * batch_size
+    start_epoch, start_offset = divmod(start, num_examples)
+
+    def permutation(epoch: tf.Tensor) -> tf.Tensor:
+        key = tf.stack([tf.constant(seed, tf.int64), epoch])
+        indices = tf.range(num_examples, dtype=tf.int64)
+        shuffled = tf.random.experimental.stateless_shuffle(indices, seed=key)
+        # The first epoch of a resumed run has been used up to start_offset.
+        return shuffled[tf.where(epoch == start_epoch, tf.constant(start_offset, tf.int64), 0) :]
+
+    epochs = tf.data.Dataset.range(start_epoch, tf.int64.max)
+    batches = epochs.map(permutation).rebatch(batch_size, drop_remainder=True)
+    return batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+
+
+def _gather(indices: tf.data.Dataset, split: loading.Split) -> tf.data.Dataset:
+    images, labels = tf.constant(split.images), tf.constant(split.labels, tf.int32)
+
+    def examples(batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return tf.gather(images, batch), tf.gather(labels, batch)
+
+    batches = indices.map(examples, num_parallel_calls=2, deterministic=True)
+    options = tf.data.Options()
+    # Sharding by file or by element would change which images a step sees.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return batches.prefetch(2).with_options(options)

@@ -1,0 +1,51 @@
+"""What an evaluation counted (numpy only)."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class EvalMetrics:
+    """What an evaluation counted, every image once.
+
+    Attributes:
+      loss_sum: sum of the losses of all images.
+      confusion_matrix: int64 `[C, C]`; row: label, column: prediction.
+    """
+
+    loss_sum: float
+    confusion_matrix: np.ndarray
+
+    @property
+    def num_examples(self) -> int:
+        """How many images were counted."""
+        return int(self.confusion_matrix.sum())
+
+    @property
+    def num_correct(self) -> int:
+        """How many of them were predicted right."""
+        return int(np.trace(self.confusion_matrix))
+
+    @property
+    def accuracy(self) -> float:
+        """Fraction predicted right, in [0, 1]."""
+        return self.num_correct / self.num_examples
+
+    @property
+    def loss(self) -> float:
+        """Mean loss per image."""
+        return self.loss_sum / self.num_examples
+
+    def to_dict(self) -> dict:
+        """Returns counts, loss, accuracy and the confusion matrix, as JSON takes them."""
+        return {
+            "num_examples": self.num_examples,
+            "num_correct": self.num_correct,
+            "num_incorrect": self.num_examples - self.num_correct,
+            "loss": self.loss,
+            "accuracy": self.accuracy,
+            "confusion_matrix": self.confusion_matrix.tolist(),
+        }

@@ -1,0 +1,106 @@
+"""TensorBoard summaries: the same tags in `train/`, `validation/` and `test/`.
+
+The x axis is the optimizer step. When a run is resumed, what was logged after the
+checkpoint is taken out of the event files first, so that no step appears twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pathlib
+
+import tensorflow as tf
+
+_logger = logging.getLogger(__name__)
+
+SPLITS = ("train", "validation", "test")
+
+
+class RunSummaries:
+    """Writes the event files of a run.
+
+    Levels: `none` writes nothing; `scalars` scalars; `default` also the graph of
+    the model and the configuration; `full` also histograms of the weights.
+    """
+
+    def __init__(self, run_path: pathlib.Path, level: str, resumed_at: int | None = None):
+        """Opens nothing yet; cleans the event files of a resumed run.
+
+        Args:
+          run_path: the run's folder.
+          level: one of the levels above.
+          resumed_at: the step of the restored checkpoint; None for a new run.
+        """
+        self._run_path = run_path
+        self._level = level
+        self._writers: dict[str, tf.summary.SummaryWriter] = {}
+        if resumed_at is not None:
+            for split in SPLITS:
+                for path in sorted((run_path / split).glob("events.out.tfevents.*")):
+                    drop_events_after(path, resumed_at)
+
+    def scalars(self, split: str, step: int, values: dict[str, float]) -> None:
+        """Writes one scalar per tag."""
+        if self._level != "none":
+            with self._writer(split).as_default(step=step):
+                for tag, value in values.items():
+                    tf.summary.scalar(tag, value)
+
+    def configuration(self, config_json: str) -> None:
+        """Writes the configuration as text, at step 0."""
+        if self._level in ("default", "full"):
+            with self._writer("train").as_default(step=0):
+                tf.summary.text("config", f"```json\n{config_json}```")
+
+    def graph(self, graph: tf.Graph) -> None:
+        """Writes the graph of the model."""
+        if self._level in ("default", "full"):
+            with self._writer("train").as_default(step=0):
+                tf.summary.graph(graph)
+
+    def weights(self, step: int, variables) -> None:
+        """Writes a histogram of each variable."""
+        if self._level == "full":
+            with self._writer("train").as_default(step=step):
+                for variable in variables:
+                    tf.summary.histogram(variable.path, variable.value)
+
+    def flush(self) -> None:
+        """Writes out what is buffered."""
+        for writer in self._writers.values():
+            writer.flush()
+
+    def close(self) -> None:
+        """Closes the files."""
+        for writer in self._writers.values():
+            writer.close()
+
+    def _writer(self, split: str) -> tf.summary.SummaryWriter:
+        if split not in self._writers:
+            self._writers[split] = tf.summary.create_file_writer(str(self._run_path / split))
+        return self._writers[split]
+
+
+def drop_events_after(path: pathlib.Path, step: int) -> None:
+    """Rewrites an event file without the events after `step`.
+
+    A record that was cut off by the end of the process ends the file.
+    """
+    kept, num_dropped = [], 0
+    try:
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            if tf.compat.v1.Event.FromString(record).step > step:
+                num_dropped += 1
+            else:
+                kept.append(record)
+    except tf.errors.DataLossError:
+        num_dropped += 1
+    if not num_dropped:
+        return
+    temporary = path.with_name("rewritten.tmp")
+    with tf.io.TFRecordWriter(str(temporary)) as writer:
+        for record in kept:
+            writer.write(record)
+    os.replace(temporary, path)
+    _logger.info("%s: %d records after step %d taken out before resuming", path, num_dropped, step)

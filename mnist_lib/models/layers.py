@@ -1,0 +1,119 @@
+"""The layers that the models share: seeded dense and convolution blocks, maxout,
+pooling, and a dropout whose masks do not depend on the number of replicas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mnist_lib.models import activations
+
+_PHILOX = 1  # tf.random.Algorithm.PHILOX, as the raw ops take it
+_VALUES_PER_BLOCK = 4  # 32-bit values that one Philox counter yields
+
+
+def layer_seeds(seed: int) -> Iterator[int]:
+    """Yields independent seeds, one per layer, all derived from `seed`."""
+    for child in np.random.SeedSequence(seed).spawn(64):
+        yield int(child.generate_state(1, np.uint32)[0] >> 1)
+
+
+def image_input() -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Returns the uint8 input `[N, 28, 28, 1]` and the same scaled to [0, 1]."""
+    image = keras.Input((28, 28, 1), dtype="uint8", name="image")
+    return image, keras.layers.Rescaling(1 / 255, name="scale")(image)
+
+
+def logits(x: keras.KerasTensor, num_classes: int, seeds: Iterator[int]) -> keras.KerasTensor:
+    """Adds the output layer; float32 whatever the precision of the rest."""
+    return keras.layers.Dense(
+        num_classes, kernel_initializer=_glorot(seeds), dtype="float32", name="logits"
+    )(x)
+
+
+def dense(
+    x: keras.KerasTensor, units: int, activation: str, seeds: Iterator[int]
+) -> keras.KerasTensor:
+    """Adds an affine layer and its activation: `[N, d]` to `[N, units]`."""
+    pieces = activations.num_pieces(activation)
+    x = keras.layers.Dense(units * pieces, kernel_initializer=_glorot(seeds))(x)
+    return activations.activation_layer(activation)(x)
+
+
+def conv(
+    x: keras.KerasTensor,
+    filters: int,
+    kernel_size: int,
+    activation: str,
+    seeds: Iterator[int],
+    padding: str = "valid",
+) -> keras.KerasTensor:
+    """Adds a convolution and its activation: `[N, h, w, c]` to `[N, h', w', filters]`."""
+    pieces = activations.num_pieces(activation)
+    x = keras.layers.Conv2D(
+        filters * pieces, kernel_size, padding=padding, kernel_initializer=_glorot(seeds)
+    )(x)
+    return activations.activation_layer(activation)(x)
+
+
+def pool(x: keras.KerasTensor, pooling: str) -> keras.KerasTensor:
+    """Adds 2x2 pooling with stride 2, `"max"` or `"average"`."""
+    layer = {"max": keras.layers.MaxPooling2D, "average": keras.layers.AveragePooling2D}[pooling]
+    return layer(pool_size=2)(x)
+
+
+def _glorot(seeds: Iterator[int]) -> keras.initializers.Initializer:
+    return keras.initializers.GlorotUniform(seed=next(seeds))
+
+
+@keras.saving.register_keras_serializable(package="mnist_lib")
+class Dropout(keras.layers.Layer):
+    """Dropout whose mask is a function of (seed, call, row of the global batch).
+
+    `keras.layers.Dropout` draws the same mask on every replica. Here each replica
+    draws its own rows of one mask for the global batch, by starting the counter-
+    based generator (Philox: Salmon et al. 2011) at its first row, so that 1 and N
+    replicas train on the same masks and no replica draws another's part.
+
+    Args:
+      rate: the probability that a value is set to zero, in [0, 1). The others are
+        scaled by `1 / (1 - rate)` (Srivastava et al. 2014, section 10).
+      seed: chooses the masks; any integer in [0, 2**31).
+    """
+
+    def __init__(self, rate: float, seed: int, **kwargs):
+        super().__init__(**kwargs)
+        self.rate = rate
+        self.seed = seed
+        # Counts the calls. It is a variable of the model, so checkpoints hold it.
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        if not training or self.rate == 0:
+            return x
+        state = tf.cast(self.seed_generator.next(), tf.uint64)
+        num_rows = tf.shape(x)[0]
+        row_shape = x.shape[1:]
+        num_blocks = -(-row_shape.num_elements() // _VALUES_PER_BLOCK)
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        first_block = tf.cast(replica, tf.int64) * tf.cast(num_rows, tf.int64) * num_blocks
+        bits = tf.raw_ops.StatelessRandomUniformFullIntV2(
+            shape=tf.stack([num_rows, num_blocks * _VALUES_PER_BLOCK]),
+            key=state[:1],
+            counter=tf.stack([tf.cast(first_block, tf.uint64), state[1]]),
+            alg=_PHILOX,
+            dtype=tf.uint32,
+        )
+        bits = tf.reshape(bits[:, : row_shape.num_elements()], tf.shape(x))
+        keep = bits >= tf.constant(round(self.rate * 2**32), tf.uint32)
+        scale = tf.constant(1 / (1 - self.rate), x.dtype)
+        return tf.where(keep, x * scale, tf.zeros([], x.dtype))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "rate": self.rate, "seed": self.seed}

@@ -1,0 +1,51 @@
+"""Process-wide settings, applied by the scripts and on request, never at import."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+
+# mallopt(3) parameters, from glibc's <malloc.h>.
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+_MIB = 1 << 20
+_MALLOC_SETTINGS = {
+    "M_MMAP_THRESHOLD": (_M_MMAP_THRESHOLD, 32 * _MIB),
+    "M_TRIM_THRESHOLD": (_M_TRIM_THRESHOLD, 512 * _MIB),
+    "M_TOP_PAD": (_M_TOP_PAD, 64 * _MIB),
+}
+
+
+def configure_before_tensorflow() -> None:
+    """Sets what must be set before TensorFlow is imported and uses memory.
+
+    TensorFlow's own messages below warnings are switched off unless the
+    environment says otherwise.
+
+    glibc's allocator is told to keep large blocks. By default it maps the
+    temporaries of each step (1 to 20 MB) anew, and the kernel clears their pages:
+    more than half of the time of a training step of the `mlp` on a CPU.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    keep_large_blocks()
+
+
+def keep_large_blocks() -> bool:
+    """Tells glibc's allocator not to return large blocks; False: not glibc."""
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    return all(mallopt(parameter, value) == 1 for parameter, value in _MALLOC_SETTINGS.values())
+
+
+def make_deterministic(seed: int) -> None:
+    """Makes every operation deterministic and seeds the global generators.
+
+    Args:
+      seed: for Python, NumPy and TensorFlow.
+    """
+    import keras
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()

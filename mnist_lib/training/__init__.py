@@ -1,0 +1,1 @@
+"""Configuration, strategies, the training loop, checkpoints, the experiment."""

@@ -1,0 +1,203 @@
+"""Checkpoints that are whole or not there: save, verify, restore, fall back.
+
+A checkpoint is `ckpt-<step>.index` and `ckpt-<step>.data-*`. The folder is scanned
+for them and each is read through, checksums included, before it is trusted. The
+file `checkpoint`, which other TensorFlow programs look at, is written too, but
+nothing here depends on it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pathlib
+import re
+import shutil
+
+import tensorflow as tf
+
+from mnist_lib import errors
+
+_NAME = re.compile(r"ckpt-(\d+)(\.|_temp)")
+_READ_ERRORS = (
+    tf.errors.DataLossError,
+    tf.errors.NotFoundError,
+    tf.errors.OutOfRangeError,
+    tf.errors.InvalidArgumentError,
+    tf.errors.FailedPreconditionError,
+    tf.errors.UnimplementedError,
+    tf.errors.InternalError,
+)
+
+_logger = logging.getLogger(__name__)
+
+
+class CheckpointDirectory:
+    """The checkpoints of one run in one folder, newest last.
+
+    Attributes:
+      directory: the folder, made by the first save.
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        checkpoint: tf.train.Checkpoint,
+        max_to_keep: int = 3,
+    ):
+        """Keeps its arguments; reads and writes nothing.
+
+        Args:
+          directory: the folder.
+          checkpoint: the objects to save; all of their variables exist.
+          max_to_keep: how many checkpoints remain after a save, at least 1.
+        """
+        self.directory = pathlib.Path(directory)
+        self._checkpoint = checkpoint
+        self._max_to_keep = max_to_keep
+
+    def save(self, step: int) -> None:
+        """Writes a checkpoint, makes it durable, then removes those too many.
+
+        Raises:
+          StorageError: it could not be written; the older ones are untouched.
+        """
+        prefix = self._prefix(step)
+        try:
+            self.directory.mkdir(exist_ok=True)
+            self._checkpoint.write(str(prefix))
+            for path in self._files(step):
+                _fsync(path)
+            self._write_state(step)
+            _fsync(self.directory)
+        except (OSError, tf.errors.OpError) as error:
+            self._remove(step)
+            raise errors.StorageError(
+                f"{prefix}: the checkpoint could not be written ({_first_line(error)}). Free "
+                "some space and start again with the same --workdir; older ones are untouched."
+            ) from error
+        for old_step in checkpoint_steps(self.directory)[: -self._max_to_keep]:
+            self._remove(old_step)
+
+    def restore_latest(self) -> int | None:
+        """Restores the newest checkpoint that is whole.
+
+        Returns:
+          Its step, or None if the folder holds no checkpoint at all.
+
+        Raises:
+          CheckpointError: there are checkpoints, and none is whole or fits.
+        """
+        steps = checkpoint_steps(self.directory)
+        if not steps:
+            return None
+        self._report_state_file(steps[-1])
+        damage: list[str] = []
+        for step in reversed(steps):
+            prefix = self._prefix(step)
+            problem = checkpoint_problem(prefix)
+            if problem is None:
+                for line in damage:
+                    _logger.warning("%s; falling back to %s", line, prefix)
+                self._read(prefix)
+                return step
+            damage.append(f"{prefix}: {problem}")
+        raise errors.CheckpointError(
+            f"{self.directory}: no usable checkpoint among {len(steps)} ({'; '.join(damage)}). "
+            "Restore them from a copy, or start again with a new --workdir."
+        )
+
+    def _read(self, prefix: pathlib.Path) -> None:
+        try:
+            self._checkpoint.read(str(prefix)).assert_consumed()
+        except (AssertionError, ValueError, *_READ_ERRORS) as error:
+            raise errors.CheckpointError(
+                f"{prefix}: does not fit this run's model and optimizer ({_first_line(error)}). "
+                "Start again with a new --workdir."
+            ) from error
+
+    def _prefix(self, step: int) -> pathlib.Path:
+        return self.directory / f"ckpt-{step}"
+
+    def _files(self, step: int) -> list[pathlib.Path]:
+        return [
+            path
+            for path in self.directory.iterdir()
+            if (match := _NAME.match(path.name)) and int(match[1]) == step
+        ]
+
+    def _remove(self, step: int) -> None:
+        # The index goes first: what is left without one is not a checkpoint.
+        for path in sorted(self._files(step), key=lambda path: path.suffix != ".index"):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+    def _write_state(self, step: int) -> None:
+        state = self.directory / "checkpoint"
+        temporary = state.with_name("checkpoint.tmp")
+        temporary.write_text(f'model_checkpoint_path: "ckpt-{step}"\n')
+        _fsync(temporary)
+        temporary.replace(state)
+
+    def _report_state_file(self, newest: int) -> None:
+        state_file = self.directory / "checkpoint"
+        expected = f'model_checkpoint_path: "ckpt-{newest}"\n'
+        if not state_file.is_file() or state_file.read_bytes() != expected.encode():
+            _logger.warning(
+                "%s: missing, or does not name ckpt-%d; the folder itself is scanned",
+                state_file,
+                newest,
+            )
+
+
+def checkpoint_steps(directory: pathlib.Path) -> list[int]:
+    """Returns the steps of which there are files in `directory`, ascending."""
+    if not directory.is_dir():
+        return []
+    matches = (_NAME.match(path.name) for path in directory.iterdir())
+    return sorted({int(match[1]) for match in matches if match})
+
+
+def checkpoint_problem(prefix: pathlib.Path) -> str | None:
+    """Reads a whole checkpoint and says what is wrong with it; None: nothing."""
+    if not prefix.with_name(prefix.name + ".index").is_file():
+        return "incomplete, it has no .index file"
+    try:
+        reader = tf.train.load_checkpoint(str(prefix))
+        for name in reader.get_variable_to_shape_map():
+            reader.get_tensor(name)  # compares the stored CRC32C
+    except (*_READ_ERRORS, RuntimeError, ValueError) as error:
+        return f"damaged ({_first_line(error)})"
+    return None
+
+
+def latest_whole_prefix(directory: pathlib.Path) -> pathlib.Path:
+    """Returns the prefix of the newest whole checkpoint in a folder.
+
+    Raises:
+      CheckpointError: there is none.
+    """
+    for step in reversed(checkpoint_steps(directory)):
+        prefix = directory / f"ckpt-{step}"
+        problem = checkpoint_problem(prefix)
+        if problem is None:
+            return prefix
+        _logger.warning("%s: %s; trying an older one", prefix, problem)
+    raise errors.CheckpointError(
+        f"{directory}: no usable checkpoint. Pass the --workdir of a run that has saved one."
+    )
+
+
+def _fsync(path: pathlib.Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(getattr(error, "message", error)).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

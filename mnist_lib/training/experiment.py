@@ -1,0 +1,360 @@
+"""The outer loop: from a configuration to a finished run directory."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shlex
+import time
+from collections.abc import Iterator
+
+import keras
+import tensorflow as tf
+
+from mnist_lib import errors, models
+from mnist_lib.datasets import loading, pipelines
+from mnist_lib.inspection import summaries
+from mnist_lib.inspection.metrics import EvalMetrics
+from mnist_lib.training import (
+    checkpoints,
+    interruption,
+    optimizers,
+    progress,
+    run_directory,
+    strategies,
+    trainer,
+)
+from mnist_lib.training.config import TrainConfig
+
+_logger = logging.getLogger(__name__)
+
+
+class RunState(tf.Module):
+    """What a run knows beside model and optimizer; saved with them.
+
+    Attributes:
+      best_accuracy, best_step: the best validation so far; -1 before the first.
+      train_seconds: time spent in training steps, over all processes of the run.
+      loss_sum, num_correct, num_examples: training since the last validation.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.best_accuracy = tf.Variable(-1.0, dtype=tf.float64)
+        self.best_step = tf.Variable(-1, dtype=tf.int64)
+        self.train_seconds = tf.Variable(0.0, dtype=tf.float64)
+        self.loss_sum = tf.Variable(0.0, dtype=tf.float64)
+        self.num_correct = tf.Variable(0, dtype=tf.int64)
+        self.num_examples = tf.Variable(0, dtype=tf.int64)
+
+
+def train_and_evaluate(
+    config: TrainConfig,
+    workdir: str | os.PathLike[str],
+    *,
+    dataset: loading.ImageDataset | None = None,
+    allow_other_replicas: bool = False,
+) -> dict:
+    """Trains to the end, resuming if `workdir` holds a run, and tests once.
+
+    Args:
+      config: the configuration.
+      workdir: the run directory; its parent exists.
+      dataset: data to use instead of loading `config.dataset`.
+      allow_other_replicas: whether a run may go on with another strategy or number
+        of replicas than it was started with (no longer bitwise the same then).
+
+    Returns:
+      What `results.json` holds. A finished run returns it and takes no step.
+
+    Raises:
+      ConfigError: `workdir` holds a run of another configuration.
+      OutputError: `workdir` cannot be used.
+      DataNotFoundError, CorruptDataError: from loading the data.
+      DivergedError: loss or gradient became infinite or NaN.
+      RunInterruptedError: a signal arrived; the state was saved.
+      CheckpointError, StorageError: from reading or writing checkpoints.
+    """
+    started = time.monotonic()
+    run = run_directory.RunDirectory(workdir)
+    run.check_usable()
+    previous = run.read_config()
+    if previous is not None:
+        previous.check_resumable_as(config, allow_other_replicas=allow_other_replicas)
+        if (results := run.read_results()) is not None:
+            _logger.info("%s: finished at step %d, nothing to do", run.path, results["step"])
+            return results
+    strategy = strategies.create_strategy(config.strategy, config.num_replicas)
+    _check_replicas(config, strategy)
+    dataset = dataset or load_configured_dataset(config)
+    chief = strategies.is_chief(strategy)
+    with run.lock() if chief else contextlib.nullcontext(), interruption.stop_on_signal() as stop:
+        if chief and config != previous:
+            run.write_config(config)
+        return _Experiment(config, run, dataset, strategy, stop, chief).run(started)
+
+
+def load_configured_dataset(config: TrainConfig) -> loading.ImageDataset:
+    """Loads the data that a configuration describes."""
+    return loading.load_dataset(
+        config.dataset,
+        data_dir=config.data_dir,
+        manual_dir=config.manual_dir,
+        download=config.download,
+        validation_size=config.validation_size,
+    )
+
+
+def build_model_and_optimizer(
+    config: TrainConfig, num_train_examples: int, num_classes: int, strategy: tf.distribute.Strategy
+) -> tuple[keras.Model, keras.optimizers.Optimizer]:
+    """Builds what a configuration describes, under the scope of the strategy."""
+    schedule = optimizers.LearningRate(
+        config.lr_schedule,
+        config.learning_rate,
+        config.total_steps(num_train_examples),
+        config.warmup_steps,
+    )
+    with strategy.scope():
+        model = build_configured_model(config, num_classes)
+        optimizer = optimizers.build_optimizer(config.optimizer, schedule, config.weight_decay)
+    return model, optimizer
+
+
+def build_configured_model(config: TrainConfig, num_classes: int) -> keras.Model:
+    """Builds the model that a configuration describes."""
+    return models.build_model(
+        config.model,
+        activation=config.activation,
+        pooling=config.pooling,
+        dropout=config.dropout,
+        num_classes=num_classes,
+        seed=config.seed,
+        mixed_precision=config.mixed_precision,
+    )
+
+
+def _check_replicas(config: TrainConfig, strategy: tf.distribute.Strategy) -> None:
+    if config.batch_size % strategy.num_replicas_in_sync:
+        raise errors.ConfigError(
+            "batch_size",
+            f"{config.batch_size} cannot be divided among the {strategy.num_replicas_in_sync} "
+            f"replicas of {config.strategy}; choose a multiple",
+        )
+
+
+class _Experiment:
+    """One process's part in one run."""
+
+    def __init__(self, config, run, dataset, strategy, stop, chief):
+        self._config: TrainConfig = config
+        self._run: run_directory.RunDirectory = run
+        self._dataset: loading.ImageDataset = dataset
+        self._stop: interruption.StopRequest = stop
+        self._chief: bool = chief
+        self._total_steps = config.total_steps(len(dataset.train))
+        steps_per_epoch = config.steps_per_epoch(len(dataset.train))
+        self._eval_every = config.eval_every or steps_per_epoch
+        self._checkpoint_every = config.checkpoint_every or steps_per_epoch
+        self._strategy = strategy
+        model, optimizer = build_model_and_optimizer(
+            config, len(dataset.train), len(dataset.class_names), strategy
+        )
+        self._trainer = trainer.Trainer(
+            model, optimizer, loss=config.loss, strategy=strategy, jit_compile=config.jit_compile
+        )
+        self._evaluator = trainer.Evaluator(model, loss=config.loss, strategy=strategy)
+        self._state = RunState()
+        checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, run=self._state)
+        self._checkpoints = checkpoints.CheckpointDirectory(run.checkpoints, checkpoint)
+        self._best = checkpoints.CheckpointDirectory(run.best, checkpoint, max_to_keep=1)
+
+    def run(self, started: float) -> dict:
+        """Trains from where the run is to its end; returns the results."""
+        resumed_at = self._checkpoints.restore_latest()
+        _logger.info("Run directory: %s", self._run.path)
+        _logger.info("Look at it with: tensorboard --logdir %s", shlex.quote(str(self._run.path)))
+        if resumed_at is not None:
+            _logger.info("Resuming at step %d of %d", resumed_at, self._total_steps)
+        if self._chief:
+            self._run.write_provenance(self._facts())
+        level = self._config.summaries if self._chief else "none"
+        self._summaries = summaries.RunSummaries(self._run.path, level, resumed_at)
+        if resumed_at is None:
+            self._write_static_summaries()
+        startup_seconds = time.monotonic() - started
+        self._progress = progress.Progress(
+            self._total_steps, self._trainer.step, show_bar=self._config.progress and self._chief
+        )
+        try:
+            validation = self._train()
+            return self._finish(validation, startup_seconds)
+        finally:
+            self._progress.close()
+            self._summaries.close()
+
+    def _train(self) -> EvalMetrics | None:
+        """Runs the loop; returns the validation at the last step."""
+        step, validation = self._trainer.step, None
+        if step == self._total_steps:
+            return self._validate(step)
+        for step in self._take_steps():
+            validation = None
+            if step % self._eval_every == 0 or step == self._total_steps:
+                validation = self._validate(step)
+            stopping = self._stop.signal_name is not None and step < self._total_steps
+            if step % self._checkpoint_every == 0 or step == self._total_steps or stopping:
+                self._save(step)
+            if stopping:
+                raise errors.RunInterruptedError(
+                    f"{self._run.path}: stopped by {self._stop.signal_name}, saved at step {step} "
+                    f"of {self._total_steps}. Start again with --workdir={self._run.path} to go on."
+                )
+        return validation
+
+    def _take_steps(self) -> Iterator[int]:
+        """Trains up to each step at which Python has something to do, and yields it."""
+        config = self._config
+        step = self._trainer.step
+        batches = pipelines.train_batches(
+            self._dataset.train, config.batch_size, seed=config.seed, start_step=step
+        )
+        iterator = iter(self._trainer.distribute(batches))
+        while step < self._total_steps:
+            # Multiples of each interval, so that a resumed run stops at the same steps.
+            intervals = (config.steps_per_loop, self._eval_every, self._checkpoint_every)
+            end = min(self._total_steps, *(step - step % every + every for every in intervals))
+            started = time.monotonic()
+            metrics = self._trainer.train(iterator, end - step)
+            seconds = time.monotonic() - started
+            if metrics.first_nonfinite_step:
+                raise errors.DivergedError(
+                    f"{self._run.path}: loss or gradient is not finite at step "
+                    f"{metrics.first_nonfinite_step} (learning_rate {config.learning_rate}). "
+                    "Nothing of it was saved; try a smaller --learning_rate or a --warmup_steps."
+                )
+            step = end
+            self._record(step, metrics, seconds)
+            yield step
+
+    def _record(self, step: int, metrics: trainer.TrainMetrics, seconds: float) -> None:
+        state = self._state
+        state.train_seconds.assign_add(seconds)
+        state.loss_sum.assign_add(metrics.loss_sum)
+        state.num_correct.assign_add(metrics.num_correct)
+        state.num_examples.assign_add(metrics.num_examples)
+        images_per_second = metrics.num_examples / seconds
+        self._progress.update(step, metrics.loss, metrics.accuracy, images_per_second)
+        # The schedule counts from 0: this is the rate that the last step used.
+        learning_rate = self._trainer.optimizer._learning_rate(step - 1)
+        values = {
+            "loss": metrics.loss,
+            "accuracy": metrics.accuracy,
+            "learning_rate": learning_rate,
+            "gradient_norm": metrics.gradient_norm,
+            "images_per_second": images_per_second,
+        }
+        self._summaries.scalars("train", step, values)
+
+    def _validate(self, step: int) -> EvalMetrics | None:
+        """Evaluates on the validation split; keeps the weights if they are the best."""
+        self._train_metrics = self._take_train_metrics()
+        self._summaries.weights(step, self._trainer.model.trainable_variables)
+        if not len(self._dataset.validation):
+            self._progress.message(f"step {step}: {_describe('train', self._train_metrics)}")
+            return None
+        metrics = self._evaluator.evaluate(pipelines.eval_batches(self._dataset.validation))
+        values = {"loss": metrics.loss, "accuracy": metrics.accuracy}
+        self._summaries.scalars("validation", step, values)
+        described = (_describe("train", self._train_metrics), _describe("validation", values))
+        self._progress.message(f"step {step}: {'; '.join(described)}")
+        if metrics.accuracy > self._state.best_accuracy.numpy():
+            self._state.best_accuracy.assign(metrics.accuracy)
+            self._state.best_step.assign(step)
+            if self._chief:
+                self._best.save(step)
+        return metrics
+
+    def _take_train_metrics(self) -> dict[str, float]:
+        state = self._state
+        num_examples = max(1, int(state.num_examples.numpy()))
+        metrics = {
+            "loss": float(state.loss_sum.numpy()) / num_examples,
+            "accuracy": int(state.num_correct.numpy()) / num_examples,
+        }
+        for variable in (state.loss_sum, state.num_correct, state.num_examples):
+            variable.assign(tf.zeros_like(variable))
+        return metrics
+
+    def _save(self, step: int) -> None:
+        # Events first: a checkpoint must not be ahead of what was logged.
+        self._summaries.flush()
+        if self._chief:
+            self._checkpoints.save(step)
+
+    def _finish(self, validation: EvalMetrics | None, startup_seconds: float) -> dict:
+        """Tests once, writes the results."""
+        test = self._evaluator.evaluate(pipelines.eval_batches(self._dataset.test))
+        values = {"loss": test.loss, "accuracy": test.accuracy}
+        self._summaries.scalars("test", self._total_steps, values)
+        train_seconds = float(self._state.train_seconds.numpy())
+        results = {
+            "dataset": self._dataset.name,
+            "model": self._config.model,
+            "seed": self._config.seed,
+            "step": self._total_steps,
+            "num_replicas": self._strategy.num_replicas_in_sync,
+            "train": self._train_metrics,
+            "validation": eval_results(validation),
+            "test": eval_results(test),
+            "timing": {
+                "startup_seconds": startup_seconds,
+                "train_seconds": train_seconds,
+                "images_per_second": self._total_steps * self._config.batch_size / train_seconds,
+            },
+        }
+        self._progress.message(
+            f"{_describe('test', values)} ({test.num_correct} of {test.num_examples})"
+        )
+        self._summaries.flush()
+        if self._chief:
+            self._run.write_results(results)
+        return results
+
+    def _facts(self) -> dict:
+        dataset = self._dataset
+        return {
+            "seed": self._config.seed,
+            "strategy": self._config.strategy,
+            "num_replicas": self._strategy.num_replicas_in_sync,
+            "devices": [device.name for device in tf.config.list_logical_devices()],
+            "dataset": dataset.name,
+            "train_sha256": dataset.train.sha256,
+            "validation_sha256": dataset.validation.sha256,
+            "num_train": len(dataset.train),
+            "num_validation": len(dataset.validation),
+        }
+
+    def _write_static_summaries(self) -> None:
+        self._summaries.configuration(self._config.to_json())
+        model = self._trainer.model
+        signature = tf.TensorSpec(model.inputs[0].shape, model.inputs[0].dtype, name="image")
+        forward = tf.function(lambda images: model(images, training=False), autograph=False)
+        self._summaries.graph(forward.get_concrete_function(signature).graph)
+
+
+def eval_results(metrics: EvalMetrics | None) -> dict:
+    """Returns the entry of `results.json` for one split; None: it has no images."""
+    if metrics is None:
+        return {"num_examples": 0, "num_correct": 0, "accuracy": None, "loss": None}
+    return {
+        "num_examples": metrics.num_examples,
+        "num_correct": metrics.num_correct,
+        "accuracy": metrics.accuracy,
+        "loss": metrics.loss,
+    }
+
+
+def _describe(split: str, metrics: dict[str, float]) -> str:
+    return f"{split} loss {metrics['loss']:.4f}, accuracy {metrics['accuracy']:.4f}"

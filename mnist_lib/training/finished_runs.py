@@ -1,0 +1,132 @@
+"""Uses what a run has left: its model, its test result, its predictions.
+
+model = load_model("runs/mine")
+probabilities = predict("runs/mine", images)
+metrics = evaluate("runs/mine")
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mnist_lib import errors
+from mnist_lib.datasets import catalog, loading, pipelines
+from mnist_lib.inspection.metrics import EvalMetrics
+from mnist_lib.training import checkpoints, experiment, run_directory, trainer
+from mnist_lib.training.config import TrainConfig
+
+CHECKPOINT_NAMES = ("last", "best")
+
+
+def load_config(workdir: str | os.PathLike[str]) -> TrainConfig:
+    """Reads the configuration of a run.
+
+    Raises:
+      OutputError: the folder holds no run.
+    """
+    config = run_directory.RunDirectory(workdir).read_config()
+    if config is None:
+        raise errors.DataNotFoundError(
+            f"{workdir}: no config.json there. Pass the --workdir of a run of scripts/train.py."
+        )
+    return config
+
+
+def load_model(workdir: str | os.PathLike[str], checkpoint: str = "last") -> keras.Model:
+    """Rebuilds the model of a run with its trained weights.
+
+    The model is built from `config.json` by this library, and weights are numbers
+    only; no code is read from the folder.
+
+    Args:
+      workdir: the run directory.
+      checkpoint: `"last"`, which `results.json` speaks of, or `"best"`, the best by
+        validation accuracy.
+
+    Returns:
+      uint8 images `[N, 28, 28, 1]` to float32 logits `[N, 10]`.
+
+    Raises:
+      DataNotFoundError: the folder holds no run.
+      CheckpointError: it holds no usable checkpoint.
+      ConfigError: `checkpoint` is neither.
+    """
+    if checkpoint not in CHECKPOINT_NAMES:
+        raise errors.ConfigError(
+            "checkpoint", f"'{checkpoint}' is not one of {', '.join(CHECKPOINT_NAMES)}"
+        )
+    config = load_config(workdir)
+    run = run_directory.RunDirectory(workdir)
+    prefix = checkpoints.latest_whole_prefix(run.checkpoints if checkpoint == "last" else run.best)
+    num_classes = len(catalog.dataset_info(config.dataset).class_names)
+    model = experiment.build_configured_model(config, num_classes)
+    status = tf.train.Checkpoint(model=model).read(str(prefix))
+    status.assert_existing_objects_matched().expect_partial()
+    return model
+
+
+def evaluate(
+    workdir: str | os.PathLike[str],
+    *,
+    split: str = "test",
+    checkpoint: str = "last",
+    dataset: loading.ImageDataset | None = None,
+    **data_options,
+) -> EvalMetrics:
+    """Evaluates a run on one split.
+
+    Args:
+      workdir: the run directory.
+      split: `"train"`, `"validation"` or `"test"`.
+      checkpoint: as for `load_model`.
+      dataset: data to use instead of loading that of the run.
+      **data_options: fields of the configuration to replace, where the data has
+        moved: `data_dir`, `manual_dir`, `download`, `dataset`.
+
+    Returns:
+      The counts; for the last checkpoint and the test split those of `results.json`.
+    """
+    if split not in ("train", "validation", "test"):
+        raise errors.ConfigError("split", f"'{split}' is not one of train, validation, test")
+    config = dataclasses.replace(load_config(workdir), **data_options)
+    model = load_model(workdir, checkpoint)
+    dataset = dataset or experiment.load_configured_dataset(config)
+    batches = pipelines.eval_batches(getattr(dataset, split))
+    return trainer.Evaluator(model, loss=config.loss).evaluate(batches)
+
+
+def predict(
+    workdir: str | os.PathLike[str], images: np.ndarray, *, checkpoint: str = "last"
+) -> np.ndarray:
+    """Predicts the class probabilities of images.
+
+    Args:
+      workdir: the run directory.
+      images: uint8 `[N, 28, 28]` or `[N, 28, 28, 1]`, 0 background, 255 ink.
+      checkpoint: as for `load_model`.
+
+    Returns:
+      float32 `[N, 10]`; each row adds up to 1.
+
+    Raises:
+      ConfigError: the images have another shape or dtype.
+    """
+    images = np.asarray(images)
+    if images.dtype != np.uint8 or images.shape[1:] not in ((28, 28), (28, 28, 1)):
+        raise errors.ConfigError(
+            "images",
+            f"{images.dtype} {list(images.shape)}; expected uint8 [N, 28, 28] or [N, 28, 28, 1]",
+        )
+    model = load_model(workdir, checkpoint)
+    batches = tf.data.Dataset.from_tensor_slices(images.reshape(-1, 28, 28, 1)).batch(500)
+    forward = tf.function(
+        lambda batch: tf.nn.softmax(model(batch, training=False)), reduce_retracing=True
+    )
+    return np.concatenate(
+        [forward(batch).numpy() for batch in batches] or [np.zeros((0, 10), np.float32)]
+    )

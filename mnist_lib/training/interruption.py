@@ -1,0 +1,59 @@
+"""Stops a run on SIGINT or SIGTERM where its state can be saved."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StopRequest:
+    """Whether a signal has asked the run to stop.
+
+    Attributes:
+      signal_name: `"SIGTERM"` or `"SIGINT"` once it has, else None.
+    """
+
+    signal_name: str | None = None
+
+
+@contextlib.contextmanager
+def stop_on_signal() -> Iterator[StopRequest]:
+    """Turns the first signal into a request; the second ends the process at once.
+
+    The main thread may be inside TensorFlow for seconds, and Python runs signal
+    handlers only on return. Python's C handler writes each signal to a socket
+    immediately, however, and a thread waits on its other end.
+
+    Outside the main thread signals cannot be handled, and nothing is changed.
+    """
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+
+    def watch() -> None:
+        while number := reader.recv(1):
+            if number[0] not in _SIGNALS:
+                continue
+            if request.signal_name is not None:
+                os._exit(os.EX_TEMPFAIL)
+            request.signal_name = signal.Signals(number[0]).name
+
+    threading.Thread(target=watch, daemon=True).start()
+    previous_fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    previous = {number: signal.signal(number, lambda *_: None) for number in _SIGNALS}
+    try:
+        yield request
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(previous_fd)
+        writer.close()  # ends the thread

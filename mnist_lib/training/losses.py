@@ -1,0 +1,95 @@
+"""Per-example losses, and the one place that scales them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import tensorflow as tf
+
+from mnist_lib import errors
+from mnist_lib.training import config
+
+# Integer labels [B] and float logits [B, C] to a float loss [B].
+PerExampleLoss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+def cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """The negative log-likelihood of the label under softmax, in nats, at least 0."""
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+
+
+def perceptron(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """How far the label's logit is below the largest (Rosenblatt 1958, multi-class).
+
+    Zero for a correct prediction; the gradient then moves nothing, as in the
+    perceptron's rule. At least 0.
+    """
+    return _margin_loss(labels, logits, margin=0.0)
+
+
+def hinge(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """The multi-class hinge loss with margin 1 (Crammer and Singer 2001)."""
+    return _margin_loss(labels, logits, margin=1.0)
+
+
+def _margin_loss(labels: tf.Tensor, logits: tf.Tensor, margin: float) -> tf.Tensor:
+    is_label = tf.one_hot(labels, logits.shape[-1], on_value=True, off_value=False)
+    label_logit = tf.reduce_sum(tf.where(is_label, logits, tf.zeros_like(logits)), axis=-1)
+    largest_other = tf.reduce_max(
+        tf.where(is_label, tf.fill(tf.shape(logits), logits.dtype.min), logits), axis=-1
+    )
+    return tf.nn.relu(margin + largest_other - label_logit)
+
+
+_LOSSES: dict[str, PerExampleLoss] = {
+    "cross_entropy": cross_entropy,
+    "perceptron": perceptron,
+    "hinge": hinge,
+}
+
+
+def per_example_loss(loss: str | PerExampleLoss) -> PerExampleLoss:
+    """Returns the loss function for a name; a function is returned as it is.
+
+    Raises:
+      ConfigError: an unknown name, or a Keras loss that averages by itself.
+    """
+    if isinstance(loss, str):
+        if loss not in _LOSSES:
+            raise errors.ConfigError(
+                "loss", f"'{loss}' is not one of {', '.join(config.LOSS_NAMES)}"
+            )
+        return _LOSSES[loss]
+    if getattr(loss, "reduction", "none") not in ("none", None):
+        raise errors.ConfigError(
+            "loss",
+            f"{loss} averages over its own replica's images; make it with reduction='none', "
+            "so that the sum can be divided by the global batch size",
+        )
+    return loss
+
+
+def scaled_loss(
+    example_losses: tf.Tensor,
+    global_batch_size: int,
+    regularization: Sequence[tf.Tensor],
+    num_replicas: int,
+) -> tf.Tensor:
+    """Returns this replica's share of the loss. The shares add up to the global loss.
+
+    The global loss is the mean over the global batch plus the sum of the
+    regularisation terms, which every replica computes and which count once.
+
+    Args:
+      example_losses: float `[b]`, the losses of this replica's images.
+      global_batch_size: images of all replicas together.
+      regularization: scalars, the model's `losses`.
+      num_replicas: replicas that train together.
+
+    Returns:
+      A float32 scalar (float64 if the losses are).
+    """
+    share = tf.reduce_sum(example_losses) / tf.cast(global_batch_size, example_losses.dtype)
+    for term in regularization:
+        share += tf.cast(term, share.dtype) / num_replicas
+    return share

@@ -1,0 +1,193 @@
+"""The folder of one run: its configuration, its provenance, its lock, its results."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from importlib import metadata
+
+import filelock
+
+from mnist_lib import errors, version
+from mnist_lib.datasets import catalog
+from mnist_lib.training.config import TrainConfig
+
+
+class RunDirectory:
+    """Paths and files of a run.
+
+    Attributes:
+      path: the folder.
+      checkpoints: `checkpoints/`, for resuming.
+      best: `best/`, the best by validation accuracy.
+      results_path: `results.json`, there when the run is finished.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        """Names the folder; makes nothing."""
+        self.path = pathlib.Path(path).expanduser()
+        self.checkpoints = self.path / "checkpoints"
+        self.best = self.path / "best"
+        self.config_path = self.path / "config.json"
+        self.results_path = self.path / "results.json"
+
+    def read_config(self) -> TrainConfig | None:
+        """Returns the configuration the run was started with; None if there is none.
+
+        Raises:
+          ConfigError: the file cannot be understood.
+        """
+        if not self.config_path.is_file():
+            return None
+        return TrainConfig.from_json(self.config_path.read_text())
+
+    def read_results(self) -> dict | None:
+        """Returns the results of a finished run; None if it is not finished."""
+        if not self.results_path.is_file():
+            return None
+        return json.loads(self.results_path.read_text())
+
+    def check_usable(self) -> None:
+        """Checks that a run can be written here, without making anything.
+
+        Raises:
+          OutputError: the parent is missing or not writable, or the folder holds
+            something other than a run.
+        """
+        parent = self.path.absolute().parent
+        if not self.path.exists():
+            if not parent.is_dir():
+                raise errors.OutputError(
+                    f"{parent}: no such directory. Make it, or pass another --workdir."
+                )
+            if not os.access(parent, os.W_OK):
+                raise errors.OutputError(f"{parent}: is not writable. Pass another --workdir.")
+        elif not self.path.is_dir() or not os.access(self.path, os.W_OK):
+            raise errors.OutputError(
+                f"{self.path}: is not a writable directory. Pass another --workdir."
+            )
+        elif self.read_config() is None and self._foreign_files():
+            raise errors.OutputError(
+                f"{self.path}: is not empty and holds no config.json of a run "
+                f"({', '.join(self._foreign_files()[:3])}). Pass an empty or new --workdir."
+            )
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Makes the folder and holds it for this process.
+
+        Raises:
+          OutputError: another process trains in it, or it cannot be made.
+        """
+        owner_path = self.path / ".lock-owner"
+        lock = filelock.FileLock(self.path / ".lock")
+        try:
+            self.path.mkdir(exist_ok=True)
+            lock.acquire(timeout=0)
+        except filelock.Timeout as error:
+            owner = owner_path.read_text() if owner_path.is_file() else "unknown"
+            raise errors.OutputError(
+                f"{self.path}: in use by pid {owner}. Wait for it, stop it, or pass another "
+                "--workdir."
+            ) from error
+        except OSError as error:
+            raise errors.OutputError(
+                f"{self.path}: cannot be made ({error.strerror}). Pass another --workdir."
+            ) from error
+        try:
+            owner_path.write_text(str(os.getpid()))
+            yield
+        finally:
+            owner_path.unlink(missing_ok=True)
+            lock.release()
+
+    def write_config(self, config: TrainConfig) -> None:
+        """Writes `config.json`."""
+        write_atomically(self.config_path, config.to_json())
+
+    def write_provenance(self, facts: dict) -> None:
+        """Writes `run.json`: `facts` and what this process is."""
+        write_atomically(self.path / "run.json", _to_json(_process_facts() | facts))
+
+    def write_results(self, results: dict) -> None:
+        """Writes `results.json`, the mark of a finished run."""
+        write_atomically(self.results_path, _to_json(results))
+
+    def _foreign_files(self) -> list[str]:
+        return sorted(
+            path.name for path in self.path.iterdir() if not path.name.startswith(".lock")
+        )
+
+
+def new_workdir(config: TrainConfig, root: str | os.PathLike[str] = "runs") -> pathlib.Path:
+    """Returns `<root>/<time>-<dataset>-<model>`, a name that is free. Makes `root`.
+
+    Raises:
+      OutputError: `root` cannot be made.
+    """
+    folder = pathlib.Path(root)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise errors.OutputError(
+            f"{folder}: cannot be made ({error.strerror}). Pass --workdir=<a folder you can write>."
+        ) from error
+    dataset = catalog.dataset_info(config.dataset).name
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{dataset}-{config.model}"
+    paths = (folder / f"{name}{suffix}" for suffix in ("", *(f"-{n}" for n in range(2, 1000))))
+    return next(path for path in paths if not path.exists())
+
+
+def write_atomically(path: pathlib.Path, text: str) -> None:
+    """Writes a file so that it is either the old one or all of the new one.
+
+    Raises:
+      StorageError: it could not be written.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise errors.StorageError(
+            f"{path}: cannot be written ({error.strerror}). Free some space and start again "
+            "with the same --workdir."
+        ) from error
+
+
+def _to_json(values: dict) -> str:
+    return json.dumps(values, indent=2) + "\n"
+
+
+def _process_facts() -> dict:
+    packages = ("tensorflow", "keras", "tensorflow-datasets", "tensorboard", "numpy")
+    return {
+        "mnist_lib": version.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {package: metadata.version(package) for package in packages},
+        "command": sys.argv,
+        "git_commit": _git_commit(),
+    }
+
+
+def _git_commit() -> str | None:
+    """Returns the commit of the folder the command ran in; None if there is none."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,125 @@
+"""Distribution strategies by name, and how a global batch is divided among replicas."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from mnist_lib import errors
+from mnist_lib.training import config
+
+
+def create_strategy(name: str = "mirrored", num_replicas: int = 0) -> tf.distribute.Strategy:
+    """Creates a strategy.
+
+    Args:
+      name: a name in `config.STRATEGY_NAMES`. `mirrored` uses all GPUs, or the CPU
+        if there is none; `multi_worker_mirrored` reads `TF_CONFIG`.
+      num_replicas: if not 0, the CPU is split into that many logical devices and
+        each is a replica. For trying out what replicas do; it makes nothing faster.
+
+    Returns:
+      The strategy.
+
+    Raises:
+      ConfigError: no such strategy, or the logical devices cannot be made any more.
+    """
+    if name not in config.STRATEGY_NAMES:
+        raise errors.ConfigError(
+            "strategy",
+            f"'{name}' is not one of {', '.join(config.STRATEGY_NAMES)}"
+            + ("; Keras 3 does not support parameter servers" if "parameter" in name else ""),
+        )
+    if num_replicas:
+        _split_cpu(num_replicas)
+    if name == "default":
+        return tf.distribute.get_strategy()
+    if name == "one_device":
+        gpus = tf.config.list_logical_devices("GPU")
+        return tf.distribute.OneDeviceStrategy("/gpu:0" if gpus and not num_replicas else "/cpu:0")
+    if name == "multi_worker_mirrored":
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    if num_replicas:
+        return tf.distribute.MirroredStrategy([f"/cpu:{i}" for i in range(num_replicas)])
+    gpus = tf.config.list_logical_devices("GPU")
+    return tf.distribute.MirroredStrategy([gpu.name for gpu in gpus] or ["/cpu:0"])
+
+
+def _split_cpu(num_replicas: int) -> None:
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    devices = [tf.config.LogicalDeviceConfiguration() for _ in range(num_replicas)]
+    try:
+        tf.config.set_logical_device_configuration(cpu, devices)
+    except RuntimeError as error:
+        found = len(tf.config.list_logical_devices("CPU"))
+        if found < num_replicas:
+            raise errors.ConfigError(
+                "num_replicas",
+                f"{num_replicas} logical devices cannot be made: TensorFlow has already "
+                f"initialised {found}. Call create_strategy before anything else uses "
+                "TensorFlow in this process",
+            ) from error
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process is the one that writes files."""
+    resolver = strategy.cluster_resolver
+    if resolver is None or not resolver.cluster_spec().as_dict():
+        return True
+    return resolver.task_type in (None, "chief") or (
+        resolver.task_type == "worker"
+        and resolver.task_id == 0
+        and "chief" not in resolver.cluster_spec().jobs
+    )
+
+
+def distribute_batches(batches: tf.data.Dataset, strategy: tf.distribute.Strategy):
+    """Gives each replica its rows of every global batch.
+
+    Replica r of R gets rows `r * B / R` to `(r + 1) * B / R` of each batch of B, on one
+    machine or several, so the images of a step do not depend on R. Every worker
+    reads the same data set; nothing is sharded.
+
+    Args:
+      batches: a data set whose elements all have the same static first dimension B.
+      strategy: the strategy to iterate under.
+
+    Returns:
+      A distributed data set; `iter()` of it goes into `Trainer.train`.
+
+    Raises:
+      ConfigError: B is not static, or cannot be divided by R.
+    """
+    num_replicas = strategy.num_replicas_in_sync
+    global_batch_size = _static_batch_size(batches)
+    if global_batch_size % num_replicas:
+        raise errors.ConfigError(
+            "batch_size",
+            f"{global_batch_size} cannot be divided among {num_replicas} replicas; choose a "
+            f"multiple of {num_replicas}",
+        )
+    replica_batch_size = global_batch_size // num_replicas
+
+    def for_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        rows = global_batch_size // context.num_input_pipelines
+        first = context.input_pipeline_id * rows
+        local = batches
+        if context.num_input_pipelines > 1:
+            local = local.map(
+                lambda *element: tf.nest.map_structure(lambda x: x[first : first + rows], element)
+            )
+        if rows > replica_batch_size:
+            local = local.rebatch(replica_batch_size, drop_remainder=True)
+        return local.prefetch(2)
+
+    return strategy.distribute_datasets_from_function(for_worker)
+
+
+def _static_batch_size(batches: tf.data.Dataset) -> int:
+    sizes = {spec.shape[:1].as_list()[0] for spec in tf.nest.flatten(batches.element_spec)}
+    size = sizes.pop()
+    if sizes or size is None:
+        raise errors.ConfigError(
+            "batches",
+            "the batch dimension is not static; use batch(batch_size, drop_remainder=True)",
+        )
+    return size

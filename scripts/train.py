@@ -1,0 +1,35 @@
+"""Trains a model on MNIST and tests it once.
+
+python scripts/train.py --strategy=mirrored --model=cnn --epochs=5
+python scripts/train.py --workdir=runs/mine     # starts a run there, or goes on with it
+"""
+
+import command_line
+import flags
+
+from mnist_lib import runtime
+from mnist_lib.training import run_directory
+
+flags.define_train_flags()
+
+
+def main() -> None:
+    config = flags.train_config()
+    if flags.FLAGS.workdir is not None:
+        run_directory.RunDirectory(flags.FLAGS.workdir).check_usable()
+    runtime.configure_before_tensorflow()
+    if config.deterministic:
+        runtime.make_deterministic(config.seed)
+    import mnist_lib
+
+    results = mnist_lib.train_and_evaluate(
+        config,
+        flags.FLAGS.workdir or mnist_lib.new_workdir(config),
+        allow_other_replicas=flags.FLAGS.allow_other_replicas,
+    )
+    test = results["test"]
+    print(f"test accuracy {test['accuracy']:.4f}, {test['num_correct']} of {test['num_examples']}")
+
+
+if __name__ == "__main__":
+    command_line.run(main)

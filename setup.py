@@ -1,0 +1,58 @@
+"""Package metadata of mnist_lib; `pip install .` builds it."""
+
+import pathlib
+
+import setuptools
+
+_ROOT = pathlib.Path(__file__).parent
+_VERSION: dict[str, str] = {}
+exec((_ROOT / "mnist_lib" / "version.py").read_text(encoding="utf-8"), _VERSION)
+
+# One minor version each of what decides numbers and file formats: those checked.
+_REQUIRED = [
+    "absl-py>=2.1,<3",
+    "filelock>=3.16,<5",
+    "importlib_resources>=6,<8",  # tensorflow-datasets 4.9.10 imports it undeclared
+    "keras>=3.15.1,<3.16",
+    "numpy>=1.26,<3",
+    "requests>=2.32,<3",
+    "rich>=13,<16",
+    "tensorboard>=2.21,<2.22",  # tensorflow 2.21 no longer installs it
+    "tensorflow>=2.21,<2.22",
+    "tensorflow-datasets>=4.9.10,<4.10",
+    "tqdm>=4.66,<5",
+]
+_TEST = ["pytest>=8,<10"]
+_DEV = [*_TEST, "build>=1,<2", "mypy>=2,<3", "pre-commit>=4,<5", "ruff>=0.17,<0.18"]
+
+setuptools.setup(
+    name="mnist_lib",
+    version=_VERSION["__version__"],
+    author="The mnist_lib authors",
+    description="MNIST training in TensorFlow with tf.distribute: exact, resumable, fast",
+    long_description=(_ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Education",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
+    keywords="mnist tensorflow keras tf.distribute tensorboard",
+    python_requires=">=3.11,<3.14",
+    packages=setuptools.find_packages(include=["mnist_lib", "mnist_lib.*"]),
+    package_data={"mnist_lib": ["py.typed"]},
+    zip_safe=False,
+    install_requires=_REQUIRED,
+    extras_require={
+        "and-cuda": ["tensorflow[and-cuda]>=2.21,<2.22"],
+        "test": _TEST,
+        "dev": _DEV,
+    },
+)

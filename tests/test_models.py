@@ -1,0 +1,139 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import mnist_lib
+from mnist_lib import models
+from mnist_lib.models import activations, layers
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (6, 28, 28, 1)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("name", "num_parameters"),
+    [("linear", 7_850), ("mlp", 669_706), ("lenet5", 61_706), ("cnn", 1_199_882)],
+)
+def test_parameter_counts_and_output(name, num_parameters):
+    model = mnist_lib.build_model(name)
+    assert model.count_params() == num_parameters
+    logits = model(IMAGES)
+    assert logits.shape == (6, 10)
+    assert logits.dtype == tf.float32
+    assert np.isfinite(logits).all()
+
+
+def test_images_are_scaled_inside():
+    model = mnist_lib.build_model("linear")
+    kernel, bias = (variable.numpy() for variable in model.weights)
+    expected = IMAGES.reshape(6, 784).astype(np.float32) / 255 @ kernel + bias
+    np.testing.assert_allclose(model(IMAGES), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["mlp", "lenet5", "cnn"])
+@pytest.mark.parametrize("activation", models.ACTIVATION_NAMES)
+def test_every_activation_builds(name, activation):
+    model = mnist_lib.build_model(name, activation=activation)
+    assert np.isfinite(model(IMAGES[:2])).all()
+
+
+@pytest.mark.parametrize(
+    ("activation", "expected"),
+    [
+        ("relu", [0.0, 0.0, 3.0, 1.0]),
+        ("leaky_relu", [-0.2, 0.0, 3.0, 1.0]),
+        ("elu", [np.exp(-2) - 1, 0.0, 3.0, 1.0]),
+        ("sigmoid", 1 / (1 + np.exp([2.0, 0.0, -3.0, -1.0]))),
+        ("tanh", np.tanh([-2.0, 0.0, 3.0, 1.0])),
+        ("maxout", [0.0, 3.0]),
+    ],
+)
+def test_activation_values(activation, expected):
+    layer = activations.activation_layer(activation)
+    found = layer(tf.constant([[-2.0, 0.0, 3.0, 1.0]]))
+    np.testing.assert_allclose(found, [expected], rtol=1e-6)
+
+
+def test_pooling_changes_the_result():
+    largest = mnist_lib.build_model("lenet5", pooling="max")(IMAGES)
+    average = mnist_lib.build_model("lenet5", pooling="average")(IMAGES)
+    assert not np.allclose(largest, average)
+
+
+def test_seed_decides_the_weights_and_layers_differ():
+    first, again, other = (
+        mnist_lib.build_model("mlp", seed=seed).get_weights() for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first[2], again[2])
+    assert not np.array_equal(first[2], other[2])
+    assert not np.array_equal(first[0][:512], first[2])
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("vgg", {}, "model: 'vgg' is not one of linear, mlp, lenet5, cnn"),
+        ("mlp", {"pooling": "max"}, "pooling: model mlp has no pooling"),
+        ("linear", {"dropout": 0.5}, "dropout: model linear has no dropout"),
+        ("mlp", {"dropout": 1.0}, r"dropout: 1.0 is not a rate in \[0, 1\)"),
+        ("mlp", {"activation": "swish"}, "activation: 'swish' is not one of relu"),
+        ("cnn", {"pooling": "min"}, "pooling: 'min' is not one of max, average"),
+        ("mlp", {"mixed_precision": "int8"}, "mixed_precision: 'int8' is not one of"),
+    ],
+)
+def test_wrong_options_are_refused(name, options, message):
+    with pytest.raises(mnist_lib.ConfigError, match=message):
+        mnist_lib.build_model(name, **options)
+
+
+def test_bfloat16_keeps_float32_weights_and_logits_and_the_global_policy():
+    model = mnist_lib.build_model("mlp", mixed_precision="bfloat16")
+    assert {variable.dtype for variable in model.weights} == {"float32"}
+    assert model.layers[3].compute_dtype == "bfloat16"
+    assert model(IMAGES).dtype == tf.float32
+    assert keras.config.dtype_policy().name == "float32"
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn"])
+def test_keras_file_round_trip(name, tmp_path):
+    model = mnist_lib.build_model(name, activation="maxout")
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(again(IMAGES), model(IMAGES))
+
+
+def _dropped(num_replicas: int, num_calls: int = 2, row_shape=(30,)) -> np.ndarray:
+    """Dropout of ones, as `[num_calls, 12, *row_shape]`, rows in global order."""
+    strategy = mnist_lib.create_strategy("mirrored", num_replicas)
+    with strategy.scope():
+        layer = layers.Dropout(0.25, seed=7)
+    rows = 12 // num_replicas
+
+    @tf.function
+    def call():
+        return strategy.run(lambda: layer(tf.ones([rows, *row_shape]), training=True))
+
+    return np.stack(
+        [np.concatenate(strategy.experimental_local_results(call())) for _ in range(num_calls)]
+    )
+
+
+@pytest.mark.parametrize("row_shape", [(30,), (5, 3, 2), (8,)])
+def test_dropout_masks_do_not_depend_on_the_number_of_replicas(row_shape):
+    one = _dropped(1, row_shape=row_shape)
+    for num_replicas in (2, 3):
+        np.testing.assert_array_equal(_dropped(num_replicas, row_shape=row_shape), one)
+
+
+def test_dropout_rows_and_calls_differ_and_the_rate_holds():
+    values = _dropped(1, num_calls=200)
+    assert set(np.unique(values)) == {0.0, np.float32(1 / 0.75)}
+    # 72,000 draws: the standard deviation of the fraction is 0.0016.
+    assert abs((values == 0).mean() - 0.25) < 0.008
+    rows = values.reshape(-1, 30)
+    assert len(np.unique(rows, axis=0)) > 0.99 * len(rows)
+
+
+def test_dropout_does_nothing_outside_training():
+    layer = layers.Dropout(0.5, seed=0)
+    np.testing.assert_array_equal(layer(tf.ones([3, 4]), training=False), np.ones([3, 4]))
