@@ -178,7 +178,7 @@ def test_any_model_and_loss_of_the_user_trains(small_dataset):
     trainer = mnist_lib.Trainer(model, optimizer, strategy=strategy, loss=loss)
     batches = _batches(trainer, small_dataset.train)
     first, last = trainer.train(batches, 3), trainer.train(batches, 60)
-    assert last.loss < first.loss / 2
+    assert last.loss < first.loss / 1.5
 
 
 def test_a_step_that_is_not_finite_is_named(small_dataset):
@@ -193,7 +193,7 @@ def test_a_step_that_is_not_finite_is_named(small_dataset):
 def test_wrong_use_is_refused(small_dataset):
     strategy = mnist_lib.create_strategy("mirrored", 2)
     model = mnist_lib.build_model("linear")
-    with pytest.raises(mnist_lib.ConfigError, match="model: .* was not made under the strategy"):
+    with pytest.raises(mnist_lib.ConfigError, match=r"model: .* was not made under the strategy"):
         mnist_lib.Trainer(model, keras.optimizers.SGD(0.1), strategy=strategy)
     with pytest.raises(mnist_lib.ConfigError, match="clipnorm clips each replica's gradient"):
         mnist_lib.Trainer(model, keras.optimizers.SGD(0.1, clipnorm=1.0))

@@ -14,22 +14,48 @@ import pathlib
 import re
 import shutil
 
+import keras
 import tensorflow as tf
 
 from mnist_lib import errors
 
-_NAME = re.compile(r"ckpt-(\d+)(\.|_temp)")
-_READ_ERRORS = (
-    tf.errors.DataLossError,
-    tf.errors.NotFoundError,
-    tf.errors.OutOfRangeError,
-    tf.errors.InvalidArgumentError,
-    tf.errors.FailedPreconditionError,
-    tf.errors.UnimplementedError,
-    tf.errors.InternalError,
-)
-
 _logger = logging.getLogger(__name__)
+
+_NAME = re.compile(r"ckpt-(\d+)(\.|_temp)")
+_READ_ERRORS = (tf.errors.OpError, RuntimeError, ValueError, IndexError)
+
+
+def checkpoint_of(
+    model: keras.Model, optimizer: keras.optimizers.Optimizer, state: tf.Module
+) -> tf.train.Checkpoint:
+    """Returns a checkpoint of every variable of a run, random state included.
+
+    The variables are listed one by one: `tf.train.Checkpoint(model=model)` finds
+    those of a Keras 3 model only where the optimizer holds them too, and leaves
+    out the state of dropout and of batch normalisation.
+    """
+    return tf.train.Checkpoint(
+        model=_values(model.variables), optimizer=_values(optimizer.variables), run=state
+    )
+
+
+def read_model(model: keras.Model, prefix: pathlib.Path) -> None:
+    """Reads the variables of a model from a checkpoint that `checkpoint_of` made.
+
+    Raises:
+      CheckpointError: the checkpoint is of another model.
+    """
+    checkpoint = tf.train.Checkpoint(model=_values(model.variables))
+    try:
+        checkpoint.read(str(prefix)).assert_existing_objects_matched().expect_partial()
+    except (AssertionError, *_READ_ERRORS) as error:
+        raise errors.CheckpointError(
+            f"{prefix}: does not fit model {model.name} ({_first_line(error)})."
+        ) from error
+
+
+def _values(variables) -> list[tf.Variable]:
+    return [variable.value for variable in variables]
 
 
 class CheckpointDirectory:
@@ -110,7 +136,7 @@ class CheckpointDirectory:
     def _read(self, prefix: pathlib.Path) -> None:
         try:
             self._checkpoint.read(str(prefix)).assert_consumed()
-        except (AssertionError, ValueError, *_READ_ERRORS) as error:
+        except (AssertionError, *_READ_ERRORS) as error:
             raise errors.CheckpointError(
                 f"{prefix}: does not fit this run's model and optimizer ({_first_line(error)}). "
                 "Start again with a new --workdir."
@@ -168,7 +194,7 @@ def checkpoint_problem(prefix: pathlib.Path) -> str | None:
         reader = tf.train.load_checkpoint(str(prefix))
         for name in reader.get_variable_to_shape_map():
             reader.get_tensor(name)  # compares the stored CRC32C
-    except (*_READ_ERRORS, RuntimeError, ValueError) as error:
+    except _READ_ERRORS as error:
         return f"damaged ({_first_line(error)})"
     return None
 

@@ -134,7 +134,7 @@ class TrainConfig:
           ConfigError: not such a text, or a value in it cannot be used.
         """
         try:
-            values = json.loads(text)
+            values = dict(**json.loads(text))
             unknown = set(values) - {field.name for field in dataclasses.fields(cls)}
         except (ValueError, TypeError) as error:
             raise errors.ConfigError("config.json", f"not a configuration ({error})") from error

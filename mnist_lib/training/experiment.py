@@ -166,7 +166,7 @@ class _Experiment:
         )
         self._evaluator = trainer.Evaluator(model, loss=config.loss, strategy=strategy)
         self._state = RunState()
-        checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, run=self._state)
+        checkpoint = checkpoints.checkpoint_of(model, optimizer, self._state)
         self._checkpoints = checkpoints.CheckpointDirectory(run.checkpoints, checkpoint)
         self._best = checkpoints.CheckpointDirectory(run.best, checkpoint, max_to_keep=1)
 

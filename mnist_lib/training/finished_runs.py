@@ -65,8 +65,7 @@ def load_model(workdir: str | os.PathLike[str], checkpoint: str = "last") -> ker
     prefix = checkpoints.latest_whole_prefix(run.checkpoints if checkpoint == "last" else run.best)
     num_classes = len(catalog.dataset_info(config.dataset).class_names)
     model = experiment.build_configured_model(config, num_classes)
-    status = tf.train.Checkpoint(model=model).read(str(prefix))
-    status.assert_existing_objects_matched().expect_partial()
+    checkpoints.read_model(model, prefix)
     return model
 
 

@@ -39,7 +39,11 @@ def create_strategy(name: str = "mirrored", num_replicas: int = 0) -> tf.distrib
     if name == "multi_worker_mirrored":
         return tf.distribute.MultiWorkerMirroredStrategy()
     if num_replicas:
-        return tf.distribute.MirroredStrategy([f"/cpu:{i}" for i in range(num_replicas)])
+        # TensorFlow's collectives would do, but hold one group of devices per process.
+        return tf.distribute.MirroredStrategy(
+            [f"/cpu:{i}" for i in range(num_replicas)],
+            cross_device_ops=tf.distribute.ReductionToOneDevice(),
+        )
     gpus = tf.config.list_logical_devices("GPU")
     return tf.distribute.MirroredStrategy([gpu.name for gpu in gpus] or ["/cpu:0"])
 

@@ -1,0 +1,150 @@
+"""Checkpoints: written whole, verified, and fallen back from; rows 1, 3 to 6 of the faults."""
+
+import logging
+import resource
+import shutil
+
+import pytest
+import tensorflow as tf
+
+import mnist_lib
+from mnist_lib.training import checkpoints
+
+
+class _Saved:
+    """A folder with checkpoints of a variable that holds the step."""
+
+    def __init__(self, folder, steps=(10, 20, 30), size=1000):
+        self.folder = folder
+        self.variable = tf.Variable(tf.zeros([size]))
+        self.store = self.reopen()
+        for step in steps:
+            self.save(step)
+
+    def save(self, step):
+        self.variable.assign(tf.fill(self.variable.shape, float(step)))
+        self.store.save(step)
+
+    def reopen(self):
+        checkpoint = tf.train.Checkpoint(variable=self.variable)
+        return checkpoints.CheckpointDirectory(self.folder, checkpoint)
+
+    def restore(self):
+        """Restores as a new process would; checks that the values are those of the step."""
+        self.variable.assign(tf.zeros_like(self.variable))
+        step = self.reopen().restore_latest()
+        if step is not None:
+            assert set(self.variable.numpy()) == {float(step)}
+        return step
+
+
+@pytest.fixture
+def saved(tmp_path):
+    return _Saved(tmp_path / "checkpoints")
+
+
+def test_round_trip_keeps_the_newest_three(saved):
+    saved.save(40)
+    assert checkpoints.checkpoint_steps(saved.folder) == [20, 30, 40]
+    assert saved.restore() == 40
+    assert tf.train.latest_checkpoint(str(saved.folder)).endswith("ckpt-40")
+
+
+def test_an_empty_folder_has_nothing_to_restore(tmp_path):
+    assert _Saved(tmp_path / "none", steps=()).restore() is None
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe garbage", None])
+def test_the_state_file_is_not_needed(saved, content, caplog):
+    state = saved.folder / "checkpoint"
+    if content is None:
+        state.unlink()
+    else:
+        state.write_bytes(content)
+    with caplog.at_level(logging.WARNING):
+        assert saved.restore() == 30
+    assert "the folder itself is scanned" in caplog.text
+
+
+def _data(folder, step):
+    return folder / f"ckpt-{step}.data-00000-of-00001"
+
+
+def _flip(path, position):
+    content = bytearray(path.read_bytes())
+    content[position] ^= 0x01
+    path.write_bytes(content)
+
+
+DAMAGES = {
+    "no index": lambda folder, step: (folder / f"ckpt-{step}.index").unlink(),
+    "no data": lambda folder, step: _data(folder, step).unlink(),
+    "truncated data": lambda folder, step: _data(folder, step).write_bytes(
+        _data(folder, step).read_bytes()[:100]
+    ),
+    "flipped data": lambda folder, step: _flip(_data(folder, step), 1234),
+    "flipped index": lambda folder, step: _flip(folder / f"ckpt-{step}.index", 20),
+    "empty index": lambda folder, step: (folder / f"ckpt-{step}.index").write_bytes(b""),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(saved, damage, caplog):
+    damage(saved.folder, 30)
+    with caplog.at_level(logging.WARNING):
+        assert saved.restore() == 20
+    assert "ckpt-30" in caplog.text
+    assert f"falling back to {saved.folder / 'ckpt-20'}" in caplog.text
+
+
+def test_it_never_starts_over_silently(saved):
+    for step in (10, 20, 30):
+        DAMAGES["flipped data"](saved.folder, step)
+    with pytest.raises(mnist_lib.CheckpointError, match="no usable checkpoint among 3") as caught:
+        saved.restore()
+    assert "ckpt-10" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "left_over",
+    [
+        "ckpt-40.data-00000-of-00001",
+        "ckpt-40.data-00000-of-00001.tempstate123",
+        "ckpt-40_temp/part-00000-of-00001.data-00000-of-00001",
+    ],
+)
+def test_what_a_killed_save_leaves_is_passed_over_and_swept(saved, left_over):
+    path = saved.folder / left_over
+    path.parent.mkdir(exist_ok=True)
+    shutil.copy(_data(saved.folder, 30), path)
+    assert saved.restore() == 30
+    for step in (40, 50, 60, 70):
+        saved.save(step)
+    names = {path.name.partition(".")[0] for path in saved.folder.iterdir()}
+    assert names == {"ckpt-50", "ckpt-60", "ckpt-70", "checkpoint"}
+
+
+def test_a_full_disk_leaves_the_older_ones_and_nothing_half_written(tmp_path):
+    saved = _Saved(tmp_path / "checkpoints", steps=(10, 20), size=500_000)
+    before = {path.name: path.read_bytes() for path in saved.folder.iterdir()}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
+    try:
+        with pytest.raises(
+            mnist_lib.StorageError, match=r"ckpt-30: .* could not be written"
+        ) as caught:
+            saved.save(30)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.exit_code == 74
+    assert {path.name: path.read_bytes() for path in saved.folder.iterdir()} == before
+    assert saved.restore() == 20
+
+
+def test_a_checkpoint_of_other_objects_is_refused(saved):
+    other = tf.train.Checkpoint(variable=tf.Variable(tf.zeros([5])))
+    with pytest.raises(mnist_lib.CheckpointError, match="does not fit this run's model"):
+        checkpoints.CheckpointDirectory(saved.folder, other).restore_latest()
+    more = tf.train.Checkpoint(variable=saved.variable, another=tf.Variable(1.0))
+    with pytest.raises(mnist_lib.CheckpointError, match="does not fit this run's model"):
+        checkpoints.CheckpointDirectory(saved.folder, more).restore_latest()

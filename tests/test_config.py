@@ -1,0 +1,85 @@
+import dataclasses
+
+import pytest
+
+import mnist_lib
+from mnist_lib.training import recipes
+
+
+def test_json_round_trip():
+    config = mnist_lib.TrainConfig(model="cnn", dropout=0.3, train_steps=7, learning_rate=0.02)
+    assert mnist_lib.TrainConfig.from_json(config.to_json()) == config
+
+
+def test_steps_follow_from_epochs_unless_given():
+    config = mnist_lib.TrainConfig(batch_size=128, epochs=5)
+    assert config.num_train_examples == 55_000
+    assert config.total_steps(55_000) == 2149  # 5 * 55,000 / 128 = 2148.4
+    assert dataclasses.replace(config, train_steps=10).total_steps(55_000) == 10
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dataset": "cifar10"}, "dataset: 'cifar10' is not one of auto, mnist"),
+        ({"model": "vgg"}, "model: 'vgg' is not one of linear"),
+        ({"optimizer": "lion"}, "optimizer: 'lion' is not one of sgd"),
+        ({"strategy": "parameter_server"}, "strategy: 'parameter_server' is not one of default"),
+        ({"batch_size": 0}, "batch_size: 0 must be at least 1"),
+        ({"batch_size": 1.5}, "batch_size: 1.5 is not a whole number"),
+        ({"epochs": -1}, "epochs: -1 must be at least 1"),
+        ({"seed": -1}, "seed: -1 must be at least 0"),
+        ({"seed": 2**31}, r"seed: 2147483648 must be at least 0 and below 2\*\*31"),
+        ({"learning_rate": 0}, "learning_rate: 0 must be greater than 0"),
+        ({"learning_rate": float("nan")}, "learning_rate: nan must be greater than 0"),
+        ({"validation_size": 60_000}, "validation_size: 60000 leaves none of the 60000"),
+        ({"batch_size": 55_001}, "batch_size: 55001 is larger than the 55000 training images"),
+        ({"num_replicas": 3}, "batch_size: 128 cannot be divided among 3 replicas; try 126"),
+        ({"num_replicas": 2, "strategy": "default"}, "num_replicas: 2 replicas need --strategy"),
+        ({"train_steps": 10, "warmup_steps": 10}, "warmup_steps: 10 must be less than train_steps"),
+        ({"model": "mlp", "pooling": "max"}, "pooling: model mlp has no pooling"),
+        ({"dropout": -0.1}, "dropout: -0.1 is not a rate"),
+        ({"weight_decay": -0.1}, "weight_decay: -0.1 must be at least 0"),
+    ],
+)
+def test_wrong_values_are_refused(options, message):
+    with pytest.raises(mnist_lib.ConfigError, match=message) as caught:
+        mnist_lib.TrainConfig(**options)
+    assert caught.value.exit_code == 64
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"colour": "red"}'])
+def test_a_file_that_is_no_configuration_is_refused(text):
+    with pytest.raises(mnist_lib.ConfigError, match=r"config.json: "):
+        mnist_lib.TrainConfig.from_json(text)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("model", "cnn"), ("optimizer", "sgd"), ("seed", 1), ("batch_size", 64), ("num_replicas", 2)],
+)
+def test_a_run_does_not_go_on_as_another(field, value):
+    config = mnist_lib.TrainConfig()
+    other = dataclasses.replace(config, **{field: value})
+    with pytest.raises(mnist_lib.ConfigError, match=f"^{field}: is {value}, but the run"):
+        config.check_resumable_as(other)
+
+
+def test_what_changes_no_step_may_change():
+    config = mnist_lib.TrainConfig()
+    config.check_resumable_as(dataclasses.replace(config, checkpoint_every=7, progress=False))
+    config.check_resumable_as(
+        dataclasses.replace(config, num_replicas=2), allow_other_replicas=True
+    )
+
+
+def test_recipes_are_valid_and_the_default_is_one():
+    assert recipes.DEFAULT_RECIPE in recipes.RECIPES
+    assert {config.model for config in recipes.RECIPES.values()} == {
+        "mlp",
+        "cnn",
+        "lenet5",
+        "linear",
+    }
+    with pytest.raises(mnist_lib.ConfigError, match="recipe: 'quick' is not one of"):
+        mnist_lib.recipe("quick")

@@ -1,0 +1,251 @@
+"""Whole runs on small data: files, results, exact resume."""
+
+import dataclasses
+import json
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from test_summaries import read_events
+
+import mnist_lib
+from mnist_lib.training import experiment
+
+CONFIG = mnist_lib.TrainConfig(
+    model="mlp",
+    batch_size=48,
+    train_steps=30,
+    steps_per_loop=4,
+    eval_every=10,
+    checkpoint_every=10,
+    lr_schedule="one_cycle",
+    learning_rate=3e-3,
+)
+
+
+def _train(workdir, dataset, **options):
+    config = dataclasses.replace(CONFIG, **options)
+    return mnist_lib.train_and_evaluate(config, workdir, dataset=dataset)
+
+
+def _contents(folder: pathlib.Path) -> dict:
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def _values(prefix: pathlib.Path) -> dict[str, np.ndarray]:
+    reader = tf.train.load_checkpoint(str(prefix))
+    names = set(reader.get_variable_to_shape_map()) - {"_CHECKPOINTABLE_OBJECT_GRAPH"}
+    return {name: reader.get_tensor(name) for name in names if "train_seconds" not in name}
+
+
+@pytest.fixture(scope="module")
+def finished(small_dataset, tmp_path_factory):
+    """The folder and the results of an uninterrupted run."""
+    workdir = tmp_path_factory.mktemp("runs") / "finished"
+    return workdir, _train(workdir, small_dataset)
+
+
+def test_results(finished):
+    workdir, results = finished
+    assert json.loads((workdir / "results.json").read_text()) == results
+    assert (results["dataset"], results["model"], results["seed"]) == ("small", "mlp", 0)
+    assert (results["step"], results["num_replicas"]) == (30, 1)
+    for split, num_examples in (("validation", 101), ("test", 203)):
+        metrics = results[split]
+        assert metrics["num_examples"] == num_examples
+        assert metrics["accuracy"] == metrics["num_correct"] / num_examples
+        assert metrics["accuracy"] > 0.95
+    assert results["train"]["loss"] < 0.7
+    assert results["timing"]["images_per_second"] == pytest.approx(
+        30 * 48 / results["timing"]["train_seconds"]
+    )
+    assert results["timing"]["startup_seconds"] > 0
+
+
+def test_files(finished):
+    workdir, _ = finished
+    assert mnist_lib.load_config(workdir) == CONFIG
+    run = json.loads((workdir / "run.json").read_text())
+    assert (run["num_replicas"], run["num_train"], run["num_validation"]) == (1, 600, 101)
+    assert len(run["train_sha256"]) == 64
+    assert run["packages"]["tensorflow"].startswith("2.21")
+    steps = [int(path.stem.removeprefix("ckpt-")) for path in workdir.glob("checkpoints/*.index")]
+    assert sorted(steps) == [10, 20, 30]
+    assert len(list(workdir.glob("best/*.index"))) == 1
+
+
+def test_tensorboard_tags_and_steps(finished):
+    workdir, _ = finished
+    train = read_events(workdir / "train")
+    loops = [4, 8, 10, 12, 16, 20, 24, 28, 30]
+    for tag in ("loss", "accuracy", "learning_rate", "gradient_norm", "images_per_second"):
+        assert train[tag] == loops, tag
+    assert train["config"] == [0]
+    assert train["graph"] == [0]
+    assert read_events(workdir / "validation") == {"loss": [10, 20, 30], "accuracy": [10, 20, 30]}
+    assert read_events(workdir / "test") == {"loss": [30], "accuracy": [30]}
+
+
+@pytest.mark.parametrize("step", [10, 20])
+def test_a_run_killed_after_a_save_ends_bitwise_as_if_it_had_not_been(
+    finished, small_dataset, tmp_path, step
+):
+    """The folder as SIGKILL leaves it: a checkpoint, later events, no results."""
+    workdir, results = finished
+    killed = tmp_path / "killed"
+    for name in ("checkpoints", "train", "validation"):
+        shutil.copytree(workdir / name, killed / name)
+    shutil.copy(workdir / "config.json", killed)
+    for path in killed.glob("checkpoints/ckpt-*"):
+        if int(path.stem.partition("-")[2]) > step:
+            path.unlink()
+    resumed = _train(killed, small_dataset)
+    for key in ("train", "validation", "test", "step"):
+        assert resumed[key] == results[key]
+    expected, found = (_values(folder / "checkpoints" / "ckpt-30") for folder in (workdir, killed))
+    assert expected.keys() == found.keys()
+    # 6 weights and 2 dropout states; 2 Adam moments each and the step; 5 of the run.
+    assert len(found) == 8 + 13 + 5
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+    assert read_events(killed / "train")["loss"] == read_events(workdir / "train")["loss"]
+    assert read_events(killed / "validation") == read_events(workdir / "validation")
+
+
+def test_a_finished_run_is_left_alone(finished, small_dataset):
+    workdir, results = finished
+    before = _contents(workdir)
+    assert _train(workdir, small_dataset) == results
+    assert _contents(workdir) == before
+
+
+def test_steps_per_loop_changes_no_result(finished, small_dataset, tmp_path):
+    results = _train(tmp_path / "run", small_dataset, steps_per_loop=7, checkpoint_every=30)
+    for split in ("validation", "test"):
+        assert results[split] == finished[1][split]
+
+
+def test_another_configuration_is_refused_and_nothing_changes(finished, small_dataset):
+    workdir, _ = finished
+    before = _contents(workdir)
+    with pytest.raises(mnist_lib.ConfigError, match="seed: is 1, but the run in --workdir was"):
+        _train(workdir, small_dataset, seed=1)
+    assert _contents(workdir) == before
+
+
+def test_best_is_kept_apart_and_not_overwritten_by_worse(small_dataset, tmp_path, monkeypatch):
+    """Validation accuracies are dictated: the second is the best."""
+    accuracies = iter([50, 90, 70])
+
+    def validate(self, batches):
+        num_correct = next(accuracies, 0)
+        return mnist_lib.EvalMetrics(1.0, np.array([[num_correct, 100 - num_correct], [0, 0]]))
+
+    monkeypatch.setattr(mnist_lib.Evaluator, "evaluate", validate)
+    _train(tmp_path / "run", small_dataset)
+    assert [path.stem for path in (tmp_path / "run" / "best").glob("*.index")] == ["ckpt-20"]
+
+
+def test_without_validation_images_there_is_no_best(small_dataset, tmp_path):
+    nobody = mnist_lib.Split(
+        "validation", small_dataset.validation.images[:0], small_dataset.validation.labels[:0]
+    )
+    data = mnist_lib.ImageDataset("small", small_dataset.train, nobody, small_dataset.test)
+    results = _train(tmp_path / "run", data, validation_size=0)
+    empty = {"num_examples": 0, "num_correct": 0, "accuracy": None, "loss": None}
+    assert results["validation"] == empty
+    assert results["test"]["num_examples"] == 203
+    assert not (tmp_path / "run" / "best").exists()
+
+
+def test_a_run_that_diverges_names_the_step_and_keeps_the_last_good_checkpoint(
+    small_dataset, tmp_path
+):
+    with pytest.raises(mnist_lib.DivergedError, match=r"not finite at step \d+") as caught:
+        _train(
+            tmp_path / "run",
+            small_dataset,
+            optimizer="sgd",
+            learning_rate=1e38,
+            lr_schedule="constant",
+            checkpoint_every=1,
+            steps_per_loop=1,
+        )
+    assert caught.value.exit_code == 70
+    for prefix in (tmp_path / "run" / "checkpoints").glob("*.index"):
+        for name, value in _values(prefix.with_suffix("")).items():
+            assert np.isfinite(value).all(), name
+
+
+def test_the_run_directory_is_checked(small_dataset, tmp_path):
+    with pytest.raises(mnist_lib.OutputError, match="no such directory") as caught:
+        _train(tmp_path / "missing" / "run", small_dataset)
+    assert caught.value.exit_code == 73
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(mnist_lib.OutputError, match="is not a writable directory"):
+        _train(tmp_path / "file", small_dataset)
+    (tmp_path / "thesis.txt").write_text("three years of work")
+    with pytest.raises(mnist_lib.OutputError, match=r"holds no config.json of a run .*file"):
+        _train(tmp_path, small_dataset)
+
+
+def test_two_trainers_do_not_share_a_folder(small_dataset, tmp_path):
+    run = experiment.run_directory.RunDirectory(tmp_path / "run")
+    with run.lock(), pytest.raises(mnist_lib.OutputError, match=r"in use by pid \d+"):
+        _train(tmp_path / "run", small_dataset)
+
+
+def test_two_replicas_give_the_result_of_one(finished, small_dataset, tmp_path):
+    results = _train(tmp_path / "run", small_dataset, num_replicas=2)
+    assert results["num_replicas"] == 2
+    for split in ("train", "validation", "test"):
+        assert results[split]["loss"] == pytest.approx(finished[1][split]["loss"], rel=1e-3)
+    assert results["test"]["num_examples"] == 203
+
+
+def test_a_run_may_go_on_with_other_replicas_only_when_told_so(finished, small_dataset, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(finished[0], workdir)
+    (workdir / "results.json").unlink()
+    for path in workdir.glob("checkpoints/ckpt-30*"):
+        path.unlink()
+    config = dataclasses.replace(CONFIG, num_replicas=2)
+    with pytest.raises(mnist_lib.ConfigError, match="pass --allow_other_replicas"):
+        mnist_lib.train_and_evaluate(config, workdir, dataset=small_dataset)
+    results = mnist_lib.train_and_evaluate(
+        config, workdir, dataset=small_dataset, allow_other_replicas=True
+    )
+    assert results["num_replicas"] == 2
+    assert results["test"]["loss"] == pytest.approx(finished[1]["test"]["loss"], rel=1e-2)
+
+
+def test_evaluate_agrees_with_the_results_and_predict_with_evaluate(finished, small_dataset):
+    workdir, results = finished
+    metrics = mnist_lib.evaluate(workdir, dataset=small_dataset)
+    assert metrics.num_correct == results["test"]["num_correct"]
+    assert metrics.loss == pytest.approx(results["test"]["loss"], rel=1e-6)
+    probabilities = mnist_lib.predict(workdir, small_dataset.test.images[..., 0])
+    assert probabilities.shape == (203, 10)
+    np.testing.assert_allclose(probabilities.sum(-1), 1, rtol=1e-5)
+    num_correct = int((probabilities.argmax(-1) == small_dataset.test.labels).sum())
+    assert num_correct == metrics.num_correct
+    best = mnist_lib.evaluate(workdir, split="validation", checkpoint="best", dataset=small_dataset)
+    assert best.accuracy >= results["validation"]["accuracy"]
+
+
+def test_wrong_use_of_a_run_is_refused(finished, tmp_path):
+    workdir, _ = finished
+    with pytest.raises(mnist_lib.DataNotFoundError, match=r"no config.json there"):
+        mnist_lib.load_model(tmp_path)
+    with pytest.raises(
+        mnist_lib.ConfigError, match="checkpoint: 'newest' is not one of last, best"
+    ):
+        mnist_lib.load_model(workdir, "newest")
+    with pytest.raises(
+        mnist_lib.ConfigError, match=r"images: float64 \[2, 28, 28\]; expected uint8"
+    ):
+        mnist_lib.predict(workdir, np.zeros((2, 28, 28)))
+    with pytest.raises(mnist_lib.ConfigError, match="split: 'all' is not one of"):
+        mnist_lib.evaluate(workdir, split="all")

@@ -1,0 +1,300 @@
+"""The scripts as a user runs them: exit codes, last lines, whole runs on real MNIST."""
+
+import json
+import os
+import pathlib
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+def _command(script: str, *flags: str) -> list[str]:
+    return [sys.executable, str(ROOT / script), *flags]
+
+
+def run_script(script: str, *flags: str, cwd=None, **environment: str):
+    """Runs a script to its end; returns exit code, standard output and last error line."""
+    done = subprocess.run(
+        _command(script, *flags),
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=os.environ | environment,
+        timeout=300,
+        check=False,
+    )
+    lines = done.stderr.strip().splitlines() or [""]
+    return done.returncode, done.stdout, lines[-1]
+
+
+@pytest.mark.parametrize("script", ["train", "evaluate", "prepare_data"])
+def test_help_does_not_import_tensorflow(script):
+    code = (
+        "import runpy, sys, atexit;"
+        "atexit.register(lambda: print('HEAVY', {'tensorflow', 'keras'} & set(sys.modules)));"
+        f"sys.path.insert(0, {str(ROOT / 'scripts')!r});"
+        f"sys.argv = ['{script}.py', '--help'];"
+        f"runpy.run_path({str(ROOT / 'scripts' / script) + '.py'!r}, run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--manual_dir" in done.stdout
+    assert "Exit codes: 0 done; 64" in done.stdout
+    assert done.stdout.strip().endswith("HEAVY set()")
+
+
+def test_every_flag_of_the_contract_is_there():
+    _, out, _ = run_script("scripts/train.py", "--help")
+    flags = set(re.findall(r"--(?:\[no\])?(\w+)", out))
+    assert flags >= set(
+        [
+            "strategy",
+            "num_replicas",
+            "dataset",
+            "data_dir",
+            "manual_dir",
+            "download",
+            "workdir",
+            "model",
+            "activation",
+            "pooling",
+            "dropout",
+            "batch_size",
+            "epochs",
+            "train_steps",
+            "learning_rate",
+            "lr_schedule",
+            "optimizer",
+            "loss",
+            "seed",
+            "validation_size",
+            "steps_per_loop",
+            "eval_every",
+            "checkpoint_every",
+            "recipe",
+            "summaries",
+            "deterministic",
+            "jit_compile",
+            "mixed_precision",
+            "progress",
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--epochz=3"], "Unknown command line flag 'epochz'. Did you mean: epochs"),
+        (["--epochs=three"], "flag --epochs=three"),
+        (["--epochs=-3"], "--epochs: -3 must be at least 1"),
+        (["--batch_size=0"], "--batch_size: 0 must be at least 1"),
+        (["--batch_size=70000"], "--batch_size: 70000 is larger than the 55000"),
+        (["--model=vgg"], "--model: 'vgg' is not one of linear, mlp, lenet5, cnn"),
+        (["--recipe=quick"], "--recipe: 'quick' is not one of"),
+        (["--epochs=1", "--train_steps=10"], "give either --epochs or --train_steps"),
+        (["--num_replicas=2", "--strategy=default"], "--num_replicas: 2 replicas need"),
+        (["--model=mlp", "--pooling=max"], "--pooling: model mlp has no pooling"),
+        (["--learning_rate=-1"], "--learning_rate: -1.0 must be greater than 0"),
+        (["mnist"], "'mnist' is not a flag"),
+    ],
+)
+def test_bad_flags_end_with_64_and_create_nothing(tmp_path, flags, message):
+    code, _, last_line = run_script("scripts/train.py", "--workdir=run", *flags, cwd=tmp_path)
+    assert (code, last_line[:7]) == (os.EX_USAGE, "error: ")
+    assert message in last_line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_parent_ends_with_73(tmp_path):
+    code, _, last_line = run_script("scripts/train.py", f"--workdir={tmp_path}/no/run")
+    assert code == os.EX_CANTCREAT
+    assert f"{tmp_path}/no: no such directory. Make it, or pass another --workdir" in last_line
+
+
+def test_no_data_and_no_network_end_with_66_and_the_steps_to_take(tmp_path):
+    """The network is a proxy that refuses; nothing is created."""
+    nowhere = "http://127.0.0.1:9"
+    code, _, last_line = run_script(
+        "scripts/train.py",
+        "--dataset=mnist",
+        f"--data_dir={tmp_path}/data",
+        f"--workdir={tmp_path}/run",
+        https_proxy=nowhere,
+        HTTPS_PROXY=nowhere,
+    )
+    assert code == os.EX_NOINPUT
+    assert "storage.googleapis.com cannot be reached" in last_line
+    assert "--manual_dir" in last_line
+    assert list(tmp_path.iterdir()) == []
+
+
+def _train(workdir, data_dir, *flags: str):
+    return run_script("scripts/train.py", f"--workdir={workdir}", f"--data_dir={data_dir}", *flags)
+
+
+def _results(workdir) -> dict:
+    return json.loads((workdir / "results.json").read_text())
+
+
+@pytest.mark.parametrize("num_replicas", [1, 2])
+def test_real_mnist_end_to_end(prepared_data_dir, tmp_path, num_replicas):
+    """One epoch of the mlp; evaluate.py agrees to the last image."""
+    flags = ["--dataset=mnist", "--strategy=mirrored", "--model=mlp", "--epochs=1"]
+    flags += [f"--num_replicas={num_replicas}"] if num_replicas > 1 else []
+    code, out, last_line = _train(tmp_path / "run", prepared_data_dir, *flags)
+    assert code == 0, last_line
+    results = _results(tmp_path / "run")
+    assert results["num_replicas"] == num_replicas
+    assert results["validation"]["num_examples"] == 5_000
+    assert results["test"]["num_examples"] == 10_000
+    assert results["test"]["accuracy"] > 0.95
+    assert f"{results['test']['num_correct']} of 10000" in out
+    code, out, last_line = run_script("scripts/evaluate.py", f"--workdir={tmp_path}/run", "--json")
+    assert code == 0, last_line
+    evaluation = json.loads(out)
+    assert evaluation["num_correct"] == results["test"]["num_correct"]
+    assert evaluation["num_incorrect"] == 10_000 - evaluation["num_correct"]
+    assert evaluation["loss"] == pytest.approx(results["test"]["loss"], rel=1e-6)
+    if num_replicas == 1:
+        code, out, _ = run_script("scripts/evaluate.py", f"--workdir={tmp_path}/run")
+        assert str(evaluation["num_correct"]) in out
+        code, out, last_line = run_script(
+            "examples/load_and_predict.py", f"{tmp_path}/run", TFDS_DATA_DIR=str(prepared_data_dir)
+        )
+        assert code == 0, last_line
+        assert len(re.findall(r"label (\d), predicted \1 ", out)) >= 8
+
+
+@pytest.mark.parametrize("example", ["own_model", "keras_fit"])
+def test_examples_learn(prepared_data_dir, example):
+    code, out, last_line = run_script(
+        f"examples/{example}.py", "200", TFDS_DATA_DIR=str(prepared_data_dir)
+    )
+    assert code == 0, last_line
+    assert float(re.search(r"validation accuracy (0\.\d+)", out)[1]) > 0.9
+
+
+SHORT_RUN = [
+    "--model=mlp",
+    "--train_steps=300",
+    "--steps_per_loop=10",
+    "--checkpoint_every=50",
+    "--eval_every=100",
+    "--batch_size=64",
+]
+
+
+def _wait_for(path, process, timeout_seconds=120):
+    deadline = time.monotonic() + timeout_seconds
+    while not path.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(prepared_data_dir, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("uninterrupted") / "run"
+    code, _, last_line = _train(workdir, prepared_data_dir, *SHORT_RUN)
+    assert code == 0, last_line
+    return _results(workdir)
+
+
+def _start(workdir, data_dir, *flags):
+    return subprocess.Popen(
+        _command("scripts/train.py", f"--workdir={workdir}", f"--data_dir={data_dir}", *flags),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+def test_sigterm_saves_and_workdir_alone_resumes_to_the_same_result(
+    prepared_data_dir, uninterrupted, tmp_path
+):
+    workdir = tmp_path / "run"
+    process = _start(workdir, prepared_data_dir, *SHORT_RUN)
+    _wait_for(workdir / "checkpoints" / "ckpt-50.index", process)
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=120)
+    last_line = stderr.strip().splitlines()[-1]
+    assert process.returncode == os.EX_TEMPFAIL, stderr
+    assert re.search(
+        rf"stopped by SIGTERM, saved at step \d+ of 300. .*--workdir={workdir}", last_line
+    )
+    assert not (workdir / "results.json").exists()
+    code, _, last_line = run_script("scripts/train.py", f"--workdir={workdir}")
+    assert code == 0, last_line
+    for key in ("train", "validation", "test", "step"):
+        assert _results(workdir)[key] == uninterrupted[key]
+    code, _, last_line = run_script("scripts/train.py", f"--workdir={workdir}", "--model=cnn")
+    assert code == os.EX_USAGE
+    assert "--model: is cnn, but the run in --workdir was started with mlp" in last_line
+
+
+@pytest.mark.slow
+def test_sigkill_at_random_moments_changes_no_result(prepared_data_dir, uninterrupted, tmp_path):
+    """Killed eight times between start and end, then left to finish."""
+    workdir = tmp_path / "run"
+    generator = random.Random(0)
+    kills = 0
+    while kills < 8:
+        process = _start(workdir, prepared_data_dir, *SHORT_RUN)
+        try:
+            process.communicate(timeout=generator.uniform(4, 12))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+        kills += 1
+        if (workdir / "results.json").exists():
+            break
+    code, _, last_line = _train(workdir, prepared_data_dir, *SHORT_RUN)
+    assert code == 0, last_line
+    for key in ("train", "validation", "test", "step"):
+        assert _results(workdir)[key] == uninterrupted[key]
+
+
+@pytest.mark.slow
+def test_two_workers_on_loopback_agree(prepared_data_dir, uninterrupted, tmp_path):
+    """Two processes, one replica each; the second writes nothing."""
+    ports = [_free_port(), _free_port()]
+    addresses = [f"127.0.0.1:{port}" for port in ports]
+    workdir = tmp_path / "run"
+    flags = [*SHORT_RUN, "--strategy=multi_worker_mirrored"]
+    processes = []
+    for index in range(2):
+        cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+        processes.append(
+            subprocess.Popen(
+                _command(
+                    "scripts/train.py",
+                    f"--workdir={workdir}",
+                    f"--data_dir={prepared_data_dir}",
+                    *flags,
+                ),
+                env=os.environ | {"TF_CONFIG": json.dumps(cluster)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    outputs = [process.communicate(timeout=240) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert outputs[0][0] == outputs[1][0]
+    results = _results(workdir)
+    assert results["num_replicas"] == 2
+    assert results["test"]["num_examples"] == 10_000
+    assert results["test"]["loss"] == pytest.approx(uninterrupted["test"]["loss"], rel=0.02)
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
