@@ -100,6 +100,14 @@ def given_fields() -> dict:
     return {name: FLAGS[name].value for name in names if name in FLAGS and FLAGS[name].present}
 
 
+def given_data_options() -> dict:
+    """Returns the arguments of `load_dataset` that are on the command line."""
+    options = given_fields()
+    if "dataset" in options:
+        options["name"] = options.pop("dataset")
+    return {name: options[name] for name in ("name", *_DATA_FIELDS) if name in options}
+
+
 def _define_fields(names) -> None:
     defaults = recipes.recipe(recipes.DEFAULT_RECIPE)
     types = typing.get_type_hints(configs.TrainConfig)

@@ -221,6 +221,29 @@ def test_a_run_may_go_on_with_other_replicas_only_when_told_so(finished, small_d
     assert results["test"]["loss"] == pytest.approx(finished[1]["test"]["loss"], rel=1e-2)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"mixed_precision": "bfloat16"},
+        {"jit_compile": True, "num_replicas": 2},
+        {"strategy": "default"},
+        {"strategy": "one_device"},
+        {"optimizer": "adamw", "warmup_steps": 5},
+        {"optimizer": "rmsprop", "loss": "hinge", "summaries": "full"},
+        {"model": "lenet5", "pooling": "average", "activation": "maxout"},
+    ],
+    ids=str,
+)
+def test_options_train(small_dataset, tmp_path, options):
+    results = _train(tmp_path / "run", small_dataset, **{"lr_schedule": "constant"} | options)
+    assert results["test"]["accuracy"] > 0.9
+
+
+def test_xla_with_convolutions_on_a_cpu_is_refused(small_dataset, tmp_path):
+    with pytest.raises(mnist_lib.ConfigError, match="jit_compile: XLA makes convolutions"):
+        _train(tmp_path / "run", small_dataset, model="cnn", jit_compile=True)
+
+
 def test_evaluate_agrees_with_the_results_and_predict_with_evaluate(finished, small_dataset):
     workdir, results = finished
     metrics = mnist_lib.evaluate(workdir, dataset=small_dataset)

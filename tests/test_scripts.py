@@ -6,6 +6,7 @@ import pathlib
 import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -53,39 +54,11 @@ def test_help_does_not_import_tensorflow(script):
 def test_every_flag_of_the_contract_is_there():
     _, out, _ = run_script("scripts/train.py", "--help")
     flags = set(re.findall(r"--(?:\[no\])?(\w+)", out))
-    assert flags >= set(
-        [
-            "strategy",
-            "num_replicas",
-            "dataset",
-            "data_dir",
-            "manual_dir",
-            "download",
-            "workdir",
-            "model",
-            "activation",
-            "pooling",
-            "dropout",
-            "batch_size",
-            "epochs",
-            "train_steps",
-            "learning_rate",
-            "lr_schedule",
-            "optimizer",
-            "loss",
-            "seed",
-            "validation_size",
-            "steps_per_loop",
-            "eval_every",
-            "checkpoint_every",
-            "recipe",
-            "summaries",
-            "deterministic",
-            "jit_compile",
-            "mixed_precision",
-            "progress",
-        ]
-    )
+    contract = """strategy num_replicas dataset data_dir manual_dir download workdir model
+        activation pooling dropout batch_size epochs train_steps learning_rate lr_schedule
+        optimizer loss seed validation_size steps_per_loop eval_every checkpoint_every recipe
+        summaries deterministic jit_compile mixed_precision progress"""
+    assert flags >= set(contract.split())
 
 
 @pytest.mark.parametrize(
@@ -293,8 +266,6 @@ def test_two_workers_on_loopback_agree(prepared_data_dir, uninterrupted, tmp_pat
 
 
 def _free_port() -> int:
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

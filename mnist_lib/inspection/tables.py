@@ -20,6 +20,26 @@ def print_evaluation(title: str, result: metrics.EvalMetrics) -> None:
     rich.console.Console().print(table)
 
 
+def print_benchmark(report: dict) -> None:
+    """Prints what `benchmark.compare` returned to standard output."""
+    settings = report["settings"]
+    first = next(iter(report["results"]))
+    table = rich.table.Table(title=f"{settings['model']}, batch {settings['batch_size']}")
+    for heading in ("contender", "ms per step", "images/s", f"{first} is faster by"):
+        table.add_column(
+            heading, justify="left" if heading == "contender" else "right", no_wrap=True
+        )
+    for result in report["results"].values():
+        low, high = result["speedup_range"]
+        table.add_row(
+            result["description"],
+            f"{result['milliseconds_per_step']:.2f}",
+            f"{result['images_per_second']:,.0f}",
+            f"{result['speedup']:.2f} ({low:.2f} to {high:.2f})",
+        )
+    rich.console.Console().print(table)
+
+
 def _add_row(table: rich.table.Table, name: str, num_examples: int, num_correct: int) -> None:
     accuracy = f"{num_correct / num_examples:.4f}" if num_examples else "-"
     table.add_row(

@@ -86,7 +86,7 @@ def train_and_evaluate(
             _logger.info("%s: finished at step %d, nothing to do", run.path, results["step"])
             return results
     strategy = strategies.create_strategy(config.strategy, config.num_replicas)
-    _check_replicas(config, strategy)
+    _check_devices(config, strategy)
     dataset = dataset or load_configured_dataset(config)
     chief = strategies.is_chief(strategy)
     with run.lock() if chief else contextlib.nullcontext(), interruption.stop_on_signal() as stop:
@@ -135,7 +135,12 @@ def build_configured_model(config: TrainConfig, num_classes: int) -> keras.Model
     )
 
 
-def _check_replicas(config: TrainConfig, strategy: tf.distribute.Strategy) -> None:
+def _check_devices(config: TrainConfig, strategy: tf.distribute.Strategy) -> None:
+    on_cpu = not tf.config.list_logical_devices("GPU")
+    if config.jit_compile and on_cpu and "pooling" in models.MODEL_OPTIONS[config.model]:
+        raise errors.ConfigError(
+            "jit_compile", "XLA makes convolutions on a CPU about five times slower; leave it out"
+        )
     if config.batch_size % strategy.num_replicas_in_sync:
         raise errors.ConfigError(
             "batch_size",
