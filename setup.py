@@ -21,6 +21,7 @@ _REQUIRED = [
     "tensorflow>=2.21,<2.22",
     "tensorflow-datasets>=4.9.10,<4.10",
     "tqdm>=4.66,<5",
+    "urllib3>=2,<3",
 ]
 _TEST = ["pytest>=8,<10"]
 _DEV = [*_TEST, "build>=1,<2", "mypy>=2,<3", "pre-commit>=4,<5", "ruff>=0.17,<0.18"]
@@ -47,7 +48,7 @@ setuptools.setup(
     keywords="mnist tensorflow keras tf.distribute tensorboard",
     python_requires=">=3.11,<3.14",
     packages=setuptools.find_packages(include=["mnist_lib", "mnist_lib.*"]),
-    package_data={"mnist_lib": ["py.typed"]},
+    package_data={"mnist_lib": ["py.typed", "datasets/validation_manifest.json"]},
     zip_safe=False,
     install_requires=_REQUIRED,
     extras_require={

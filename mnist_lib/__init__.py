@@ -16,8 +16,10 @@ import typing
 from mnist_lib.version import __version__
 
 if typing.TYPE_CHECKING:
+    from mnist_lib.datasets.augmentation import Augmentation as Augmentation
     from mnist_lib.datasets.loading import ImageDataset as ImageDataset
     from mnist_lib.datasets.loading import Split as Split
+    from mnist_lib.datasets.loading import load_arrays as load_arrays
     from mnist_lib.datasets.loading import load_dataset as load_dataset
     from mnist_lib.datasets.pipelines import eval_batches as eval_batches
     from mnist_lib.datasets.pipelines import train_batches as train_batches
@@ -54,7 +56,8 @@ if typing.TYPE_CHECKING:
 _MODULE_OF = {
     name: module
     for module, names in {
-        "datasets.loading": ("ImageDataset", "Split", "load_dataset"),
+        "datasets.augmentation": ("Augmentation",),
+        "datasets.loading": ("ImageDataset", "Split", "load_arrays", "load_dataset"),
         "datasets.pipelines": ("eval_batches", "train_batches"),
         "datasets.preparation": ("prepare_dataset",),
         "errors": (

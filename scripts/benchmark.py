@@ -11,8 +11,8 @@ import command_line
 import flags
 from absl import flags as absl_flags
 
+from mnist_lib import benchmark
 from mnist_lib.inspection import tables
-from mnist_lib.training import benchmark
 
 flags.define_data_flags()
 absl_flags.DEFINE_list("contenders", list(benchmark.CONTENDERS), "what to time, ours first")

@@ -28,9 +28,11 @@ def _names(names) -> str:
 _HELP = {
     "dataset": _names(catalog.DATASET_NAMES),
     "data_dir": "where TFDS keeps prepared data (default: ~/tensorflow_datasets)",
-    "manual_dir": "folder with the four original .gz files",
+    "manual_dir": "folder with the original files: four .gz, the same unpacked, or <name>.npz",
     "download": "download the original files if nothing else has them",
     "validation_size": "training images held out for validation; 0 trains on all",
+    "train_size": "training images to use, a stratified choice (default: all)",
+    "augmentation": f"random changes of the training images: {_names(configs.AUGMENTATION_NAMES)}",
     "model": _names(models.MODEL_OPTIONS),
     "activation": f"{_names(models.ACTIVATION_NAMES)} (default: the model's own)",
     "pooling": f"{_names(models.POOLING_NAMES)} (default: the model's own)",

@@ -27,8 +27,8 @@ def main() -> None:
         flags.FLAGS.workdir or mnist_lib.new_workdir(config),
         allow_other_replicas=flags.FLAGS.allow_other_replicas,
     )
-    test = results["test"]
-    print(f"test accuracy {test['accuracy']:.4f}, {test['num_correct']} of {test['num_examples']}")
+    counts = "{num_correct} of {num_examples}".format(**results["test"])
+    print(f"{results['dataset']}: test accuracy {results['test']['accuracy']:.4f}, {counts}")
 
 
 if __name__ == "__main__":

@@ -53,8 +53,9 @@ def originals_dir() -> pathlib.Path:
 
 
 @pytest.fixture(scope="session")
-def prepared_data_dir(originals_dir, tmp_path_factory) -> pathlib.Path:
+def prepared_mnist_dir(originals_dir, tmp_path_factory) -> pathlib.Path:
     """A TFDS folder with MNIST prepared from the originals, once per session."""
     data_dir = tmp_path_factory.mktemp("tfds")
     mnist_lib.prepare_dataset("mnist", data_dir=data_dir, manual_dir=originals_dir)
+    mnist_lib.load_arrays("mnist", data_dir=data_dir)  # keeps the decoded copies
     return data_dir

@@ -14,13 +14,15 @@ class SourceFile:
 
     Attributes:
       name: file name as published.
-      sha256: SHA-256 of the gzip file, hexadecimal.
       num_bytes: size of the gzip file.
+      sha256: SHA-256 of the gzip file, hexadecimal.
+      content_sha256: SHA-256 after decompression; None where nobody has published it.
     """
 
     name: str
-    sha256: str
     num_bytes: int
+    sha256: str
+    content_sha256: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,60 +32,138 @@ class DatasetInfo:
     Attributes:
       name: name in this library and in TFDS.
       version: the TFDS version that is used.
-      url: where the original files are downloaded from.
+      url: where the original files are downloaded from; None: it is generated.
+      class_names: one name per label, label 0 first.
+      files: train images, train labels, test images, test labels; none if generated.
       num_train: images in the training split, before validation is held out.
       num_test: images in the test split.
-      class_names: one name per label, label 0 first.
-      files: train images, train labels, test images, test labels.
     """
 
     name: str
     version: str
-    url: str
-    num_train: int
-    num_test: int
+    url: str | None
     class_names: tuple[str, ...]
-    files: tuple[SourceFile, ...]
+    files: tuple[SourceFile, ...] = ()
+    num_train: int = 60_000
+    num_test: int = 10_000
 
+
+_DIGITS = tuple("0123456789")
 
 MNIST = DatasetInfo(
     name="mnist",
     version="3.0.1",
     url="https://storage.googleapis.com/cvdf-datasets/mnist/",
-    num_train=60_000,
-    num_test=10_000,
-    class_names=tuple("0123456789"),
+    class_names=_DIGITS,
     files=(
         SourceFile(
             "train-images-idx3-ubyte.gz",
-            "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
             9_912_422,
+            "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
         ),
         SourceFile(
             "train-labels-idx1-ubyte.gz",
-            "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
             28_881,
+            "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
         ),
         SourceFile(
             "t10k-images-idx3-ubyte.gz",
-            "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
             1_648_877,
+            "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
         ),
         SourceFile(
             "t10k-labels-idx1-ubyte.gz",
-            "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
             4_542,
+            "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
         ),
     ),
 )
 
-CATALOG = {MNIST.name: MNIST}
+# Sizes and checksums of the next two are those that TFDS records (url_checksums/).
+FASHION_MNIST = DatasetInfo(
+    name="fashion_mnist",
+    version="3.0.1",
+    url="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+    class_names=(
+        "T-shirt/top",
+        "Trouser",
+        "Pullover",
+        "Dress",
+        "Coat",
+        "Sandal",
+        "Shirt",
+        "Sneaker",
+        "Bag",
+        "Ankle boot",
+    ),
+    files=(
+        SourceFile(
+            "train-images-idx3-ubyte.gz",
+            26_421_880,
+            "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+        ),
+        SourceFile(
+            "train-labels-idx1-ubyte.gz",
+            29_515,
+            "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+        ),
+        SourceFile(
+            "t10k-images-idx3-ubyte.gz",
+            4_422_102,
+            "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+        ),
+        SourceFile(
+            "t10k-labels-idx1-ubyte.gz",
+            5_148,
+            "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+        ),
+    ),
+)
 
-# What `dataset="auto"` stands for, in order of preference.
+KMNIST = DatasetInfo(
+    name="kmnist",
+    version="3.0.1",
+    url="http://codh.rois.ac.jp/kmnist/dataset/kmnist/",
+    class_names=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
+    files=(
+        SourceFile(
+            "train-images-idx3-ubyte.gz",
+            18_165_135,
+            "51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4",
+        ),
+        SourceFile(
+            "train-labels-idx1-ubyte.gz",
+            29_497,
+            "e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17",
+        ),
+        SourceFile(
+            "t10k-images-idx3-ubyte.gz",
+            3_041_136,
+            "edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5",
+        ),
+        SourceFile(
+            "t10k-labels-idx1-ubyte.gz",
+            5_120,
+            "20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c",
+        ),
+    ),
+)
+
+SYNTHETIC_DIGITS = DatasetInfo(
+    name="synthetic_digits", version="1.0.0", url=None, class_names=_DIGITS
+)
+
+CATALOG = {info.name: info for info in (MNIST, SYNTHETIC_DIGITS, FASHION_MNIST, KMNIST)}
+
+# MNIST where it can be had, else the embedded synthetic digits.
 AUTO = "auto"
 DATASET_NAMES = (AUTO, *CATALOG)
 
 
 def dataset_info(name: str) -> DatasetInfo:
-    """Returns the catalogue entry of `name`; `auto` stands for MNIST."""
-    return CATALOG["mnist" if name == AUTO else name]
+    """Returns the catalogue entry of `name`; `auto` has the counts of MNIST."""
+    return CATALOG[MNIST.name if name == AUTO else name]

@@ -3,9 +3,8 @@
     prepared = prepare_dataset("mnist", manual_dir="/data/mnist")
     prepared.directory        # what TFDS wrote, ready for `loading`
 
-Sources are tried in this order: already prepared in `data_dir`; the original
-files in `manual_dir`; a download. Original files are verified here before TFDS
-sees them, because TFDS trusts what it finds by name.
+Sources are tried in this order: already prepared in `data_dir`; the original files
+in `manual_dir`; a download. `synthetic_digits` needs none of them.
 """
 
 from __future__ import annotations
@@ -17,19 +16,16 @@ import json
 import logging
 import os
 import pathlib
-import threading
-import urllib.parse
+import tempfile
 from collections.abc import Iterator
 
 import filelock
-import requests
 
 from mnist_lib import errors
-from mnist_lib.datasets import catalog, idx
+from mnist_lib.datasets import catalog, originals
 
 _logger = logging.getLogger(__name__)
 
-_PROBE_TIMEOUT_SECONDS = 5.0
 _TFRECORD_FRAMING_BYTES = 16  # per record: uint64 length, two uint32 checksums
 
 
@@ -45,11 +41,14 @@ class Shard:
     path: pathlib.Path
     num_examples: int
 
+    def sha256(self) -> str:
+        """Returns the SHA-256 of the file, hexadecimal."""
+        with self.path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+
     def describe(self) -> str:
         """Returns path, size in bytes and SHA-256 on one line."""
-        content = self.path.read_bytes()
-        digest = hashlib.sha256(content).hexdigest()
-        return f"{self.path}, {len(content)} bytes, SHA-256 {digest}"
+        return f"{self.path}, {self.path.stat().st_size} bytes, SHA-256 {self.sha256()}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +58,7 @@ class PreparedDataset:
     Attributes:
       info: the catalogue entry.
       directory: the TFDS folder, `<data_dir>/<name>/<version>`.
-      source: `"prepared"`, `"manual_dir"` or `"download"`.
+      source: `"prepared"`, `"manual_dir"`, `"download"` or `"generated"`.
       shards: split name (`"train"`, `"test"`) to its files, in order.
     """
 
@@ -85,67 +84,80 @@ def prepare_dataset(
     """Finds the data set prepared, or prepares it.
 
     Args:
-      name: a name in `catalog.DATASET_NAMES`.
+      name: a name in `catalog.DATASET_NAMES`. `auto` is MNIST where that can be had,
+        else `synthetic_digits`, with a warning.
       data_dir: where TFDS keeps prepared data; `default_data_dir()` if None.
-      manual_dir: a folder that holds the four original `.gz` files.
+      manual_dir: a folder with the original files: four `.gz`, the same four without
+        gzip, or Keras's `<name>.npz`.
       download: whether the original files may be downloaded.
 
     Returns:
       The prepared data set.
 
     Raises:
+      ConfigError: there is no data set of that name.
       DataNotFoundError: no source has it.
       CorruptDataError: a source has it and it is wrong.
-      StorageError: it could not be written to `data_dir`.
+      OutputError, StorageError: it could not be written to `data_dir`.
     """
-    info = catalog.dataset_info(name)
+    if name not in catalog.DATASET_NAMES:
+        raise errors.ConfigError(
+            "dataset", f"'{name}' is not one of {', '.join(catalog.DATASET_NAMES)}"
+        )
     root = pathlib.Path(data_dir).expanduser() if data_dir else default_data_dir()
+    folder = pathlib.Path(manual_dir).expanduser() if manual_dir else None
+    if name != catalog.AUTO:
+        return _prepare(catalog.dataset_info(name), root, folder, download)
+    try:
+        return _prepare(catalog.MNIST, root, folder, download)
+    except errors.DataNotFoundError as error:
+        if folder is not None:  # the user named a folder: say what it lacks
+            raise
+        warn_of_substitute(str(error))
+        return _prepare(catalog.SYNTHETIC_DIGITS, root, None, download=False)
+
+
+def warn_of_substitute(reason: str = "") -> None:
+    """Logs, so that nobody misses it, that synthetic digits stand in for MNIST."""
+    rule = "!" * 88
+    _logger.warning("%s", rule)
+    _logger.warning("!!!  THIS IS NOT MNIST: synthetic_digits, drawn by a program, stands in.")
+    if reason:
+        _logger.warning("!!!  %s", reason)
+    _logger.warning("!!!  Pass --dataset=mnist to insist on MNIST, or --dataset=synthetic_digits.")
+    _logger.warning("%s", rule)
+
+
+def _prepare(
+    info: catalog.DatasetInfo, root: pathlib.Path, manual_dir: pathlib.Path | None, download: bool
+) -> PreparedDataset:
     directory = root / info.name / info.version
     if _is_prepared(directory):
         return _open_prepared(info, directory, "prepared")
-    originals = None
-    if manual_dir is not None:
-        originals = pathlib.Path(manual_dir).expanduser()
-        verify_originals(info, originals)
-    elif download:
-        _probe_host(info, root)
+    if info.url is None:
+        source = "generated"
+    elif manual_dir is not None:
+        source = "manual_dir"
     else:
-        raise errors.DataNotFoundError(_not_found(info, root, "download is switched off"))
-    source = "manual_dir" if originals else "download"
-    with _preparation_lock(root, info):
-        if not _is_prepared(directory):  # another process may have been faster
-            _logger.info("Preparing %s in %s (once, about 25 s)", info.name, directory)
-            _build_with_tfds(info, root, originals)
+        source = "download"
+        problem = originals.download_problem(info) if download else "download is switched off"
+        if problem:
+            how = originals.how_to_provide(info)
+            raise errors.DataNotFoundError(
+                f"{info.name}: not prepared in {root}, no --manual_dir given, and {problem}. To "
+                f"train on it, {how}."
+            )
+    with tempfile.TemporaryDirectory(prefix="mnist_lib-") as staging:
+        files = None
+        if manual_dir is not None and info.url is not None:  # before anything is created
+            files = originals.collect_originals(info, manual_dir, pathlib.Path(staging))
+        with _preparation_lock(root, info):
+            if not _is_prepared(directory):  # another process may have been faster
+                if source == "download":
+                    files = originals.download_originals(info, root / "downloads" / info.name)
+                _logger.info("Preparing %s in %s, once", info.name, directory)
+                _build_with_tfds(info, root, files)
     return _open_prepared(info, directory, source)
-
-
-def verify_originals(info: catalog.DatasetInfo, folder: pathlib.Path) -> None:
-    """Checks the four original files: present, well-formed, and the originals.
-
-    The format is checked before the checksum, so that the error says what is
-    wrong with a file and not only that it differs.
-
-    Raises:
-      DataNotFoundError: a file is missing.
-      CorruptDataError: a file is not what was published.
-    """
-    if not folder.is_dir():
-        raise errors.DataNotFoundError(
-            f"{folder}: no such directory. Pass --manual_dir=<folder with "
-            f"{', '.join(file.name for file in info.files)}>."
-        )
-    paths = [folder / file.name for file in info.files]
-    missing = [path.name for path in paths if not path.is_file()]
-    if missing:
-        raise errors.DataNotFoundError(
-            f"{folder}: {', '.join(missing)} missing. Copy the four original files "
-            f"from {info.url} there, or leave out --manual_dir to download them."
-        )
-    num_classes = len(info.class_names)
-    idx.check_images_and_labels(paths[0], paths[1], info.num_train, num_classes)
-    idx.check_images_and_labels(paths[2], paths[3], info.num_test, num_classes)
-    for path, file in zip(paths, info.files, strict=True):
-        idx.check_checksum(path, file)
 
 
 def _is_prepared(directory: pathlib.Path) -> bool:
@@ -192,39 +204,6 @@ def _open_prepared(
     return PreparedDataset(info, directory, source, shards)
 
 
-def _probe_host(info: catalog.DatasetInfo, root: pathlib.Path) -> None:
-    """Fails fast when the files cannot be fetched: TFDS alone retries for minutes.
-
-    In a thread of its own, because no time limit covers the resolution of names.
-    """
-    url = info.url + info.files[-1].name
-    answers: list[str] = []
-
-    def ask() -> None:
-        try:
-            response = requests.head(url, timeout=_PROBE_TIMEOUT_SECONDS, allow_redirects=True)
-            answers.append("" if response.ok else f"answers {response.status_code}")
-        except requests.RequestException as error:
-            answers.append(f"cannot be reached ({type(error).__name__})")
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(_PROBE_TIMEOUT_SECONDS)
-    problem = answers[0] if answers else f"does not answer within {_PROBE_TIMEOUT_SECONDS:.0f} s"
-    if problem:
-        host = urllib.parse.urlsplit(url).hostname
-        raise errors.DataNotFoundError(_not_found(info, root, f"{host} {problem}"))
-
-
-def _not_found(info: catalog.DatasetInfo, root: pathlib.Path, reason: str) -> str:
-    return (
-        f"{info.name}: not prepared in {root}, no --manual_dir given, and {reason}. "
-        f"Put {', '.join(file.name for file in info.files)} (from {info.url}) in a "
-        "folder and pass --manual_dir=<that folder>, or pass --data_dir=<folder "
-        "prepared by scripts/prepare_data.py on a machine with a network>."
-    )
-
-
 @contextlib.contextmanager
 def _preparation_lock(root: pathlib.Path, info: catalog.DatasetInfo) -> Iterator[None]:
     """Lets one process at a time prepare `info`; the others wait for it."""
@@ -247,23 +226,22 @@ def _preparation_lock(root: pathlib.Path, info: catalog.DatasetInfo) -> Iterator
 
 
 def _build_with_tfds(
-    info: catalog.DatasetInfo, root: pathlib.Path, originals: pathlib.Path | None
+    info: catalog.DatasetInfo, root: pathlib.Path, files: pathlib.Path | None
 ) -> None:
+    """Writes the TFDS data set; it appears under its name when it is complete."""
     import tensorflow_datasets as tfds
 
-    builder = tfds.builder(f"{info.name}:{info.version}", data_dir=root)
-    options = tfds.download.DownloadConfig(manual_dir=originals)
+    if info is catalog.SYNTHETIC_DIGITS:
+        from mnist_lib.datasets import synthetic_builder
+
+        builder = synthetic_builder.SyntheticDigits(data_dir=root)
+    else:
+        builder = tfds.builder(f"{info.name}:{info.version}", data_dir=root)
+    options = tfds.download.DownloadConfig(manual_dir=files)
     try:
-        builder.download_and_prepare(download_config=options)
-    except tfds.download.DownloadError as error:
-        raise errors.DataNotFoundError(
-            _not_found(info, root, f"the download failed ({error})")
-        ) from error
-    except tfds.download.checksums_lib.NonMatchingChecksumError as error:
-        raise errors.CorruptDataError(
-            f"{info.url}: the downloaded file is not the original ({error}). A proxy may have "
-            "replaced it; copy the files by hand and pass --manual_dir."
-        ) from error
+        # TFDS unpacks the originals into its download folder and leaves them there.
+        with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=root) as unpacked:
+            builder.download_and_prepare(download_dir=unpacked, download_config=options)
     except OSError as error:
         raise errors.StorageError(
             f"{root}: preparing {info.name} failed ({error}). Free some space (about "

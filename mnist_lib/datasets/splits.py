@@ -8,9 +8,19 @@ distributions on top of it carry no such promise).
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import json
+import pathlib
+
 import numpy as np
 
 from mnist_lib import errors
+
+# How many training images are held out unless another number is asked for.
+VALIDATION_SIZE = 5000
+
+_MANIFEST = pathlib.Path(__file__).with_name("validation_manifest.json")
 
 # Key of the Philox stream that ranks the images. Changing it changes the
 # validation images of every experiment.
@@ -41,18 +51,43 @@ def stratified_order(labels: np.ndarray) -> np.ndarray:
     return np.lexsort((random_keys, position))
 
 
-def split_indices(labels: np.ndarray, validation_size: int) -> tuple[np.ndarray, np.ndarray]:
+def manifest_entry(labels: np.ndarray) -> dict:
+    """Returns what the manifest holds of a data set with these training labels.
+
+    Args:
+      labels: integers `[N]`, in the order in which the prepared data set stores them.
+    """
+    indices = np.sort(stratified_order(labels)[:VALIDATION_SIZE])
+    return {"sha256": indices_sha256(indices), "indices": indices.tolist()}
+
+
+def indices_sha256(indices: np.ndarray) -> str:
+    """Returns the SHA-256 of indices as little-endian int64, hexadecimal."""
+    return hashlib.sha256(np.asarray(indices).astype("<i8").tobytes()).hexdigest()
+
+
+@functools.cache
+def manifest() -> dict[str, dict]:
+    """Returns the frozen validation choices: data set name to `manifest_entry`."""
+    return json.loads(_MANIFEST.read_text())
+
+
+def split_indices(
+    labels: np.ndarray, validation_size: int, dataset: str | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Divides the training images into those trained on and those held out.
 
     Args:
       labels: integers `[N]`, the labels of all training images.
       validation_size: how many images to hold out, in [0, N).
+      dataset: if the manifest has a data set of this name, the choice must agree.
 
     Returns:
       `(train, validation)`: sorted int64 indices, disjoint, together `range(N)`.
 
     Raises:
       ConfigError: `validation_size` is out of range.
+      CorruptDataError: the labels are not those that the manifest was made from.
     """
     if not 0 <= validation_size < len(labels):
         raise errors.ConfigError(
@@ -61,4 +96,10 @@ def split_indices(labels: np.ndarray, validation_size: int) -> tuple[np.ndarray,
             f"out; choose a number from 0 to {len(labels) - 1}",
         )
     order = stratified_order(labels)
+    frozen = manifest().get(dataset or "")
+    if frozen and indices_sha256(np.sort(order[:VALIDATION_SIZE])) != frozen["sha256"]:
+        raise errors.CorruptDataError(
+            f"{dataset}: its training labels are not those that the validation images were chosen "
+            "from. Delete the prepared data set and run again to rebuild it."
+        )
     return np.sort(order[validation_size:]), np.sort(order[:validation_size])

@@ -17,6 +17,7 @@ from mnist_lib.datasets import catalog
 STRATEGY_NAMES = ("default", "one_device", "mirrored", "multi_worker_mirrored")
 OPTIMIZER_NAMES = ("sgd", "momentum", "adam", "adamw", "rmsprop")
 SCHEDULE_NAMES = ("constant", "cosine", "one_cycle", "exponential")
+AUGMENTATION_NAMES = ("none", "affine", "elastic", "cutout", "full")
 LOSS_NAMES = ("cross_entropy", "perceptron", "hinge")
 SUMMARY_NAMES = ("none", "scalars", "default", "full")
 
@@ -46,6 +47,8 @@ class TrainConfig:
       manual_dir: a folder with the four original files; None for none.
       download: whether the original files may be downloaded.
       validation_size: training images that are held out; 0 trains on all.
+      train_size: how many of the others are used, stratified; None for all.
+      augmentation: a name in `AUGMENTATION_NAMES`.
       model: a key of `models.MODEL_OPTIONS`.
       activation: a name in `models.ACTIVATION_NAMES`; None for the model's own.
       pooling: a name in `models.POOLING_NAMES`; None for the model's own.
@@ -77,6 +80,8 @@ class TrainConfig:
     manual_dir: str | None = None
     download: bool = True
     validation_size: int = 5000
+    train_size: int | None = None
+    augmentation: str = "none"
     model: str = "mlp"
     activation: str | None = None
     pooling: str | None = None
@@ -110,7 +115,8 @@ class TrainConfig:
     @property
     def num_train_examples(self) -> int:
         """Images trained on, by the catalogue's count."""
-        return catalog.dataset_info(self.dataset).num_train - self.validation_size
+        available = catalog.dataset_info(self.dataset).num_train - self.validation_size
+        return available if self.train_size is None else self.train_size
 
     def steps_per_epoch(self, num_examples: int) -> int:
         """Steps after which `num_examples` images have all been used once."""
@@ -171,6 +177,7 @@ class TrainConfig:
     def _check_choices(self) -> None:
         choices = {
             "dataset": catalog.DATASET_NAMES,
+            "augmentation": AUGMENTATION_NAMES,
             "loss": LOSS_NAMES,
             "optimizer": OPTIMIZER_NAMES,
             "lr_schedule": SCHEDULE_NAMES,
@@ -187,6 +194,7 @@ class TrainConfig:
     def _check_ranges(self) -> None:
         minimum = {
             "validation_size": 0,
+            "train_size": 1,
             "weight_decay": 0,
             "batch_size": 1,
             "epochs": 1,
@@ -222,6 +230,12 @@ class TrainConfig:
             raise errors.ConfigError(
                 "validation_size",
                 f"{self.validation_size} leaves none of the {available} images to train on",
+            )
+        if self.train_size and self.train_size > available - self.validation_size:
+            raise errors.ConfigError(
+                "train_size",
+                f"{self.train_size} is more than the {available - self.validation_size} images "
+                "that are not held out for validation",
             )
         if self.batch_size > self.num_train_examples:
             raise errors.ConfigError(

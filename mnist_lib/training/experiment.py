@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import os
 import shlex
@@ -13,7 +14,7 @@ import keras
 import tensorflow as tf
 
 from mnist_lib import errors, models
-from mnist_lib.datasets import loading, pipelines
+from mnist_lib.datasets import augmentation, catalog, loading, pipelines, preparation
 from mnist_lib.inspection import summaries
 from mnist_lib.inspection.metrics import EvalMetrics
 from mnist_lib.training import (
@@ -80,6 +81,8 @@ def train_and_evaluate(
     run = run_directory.RunDirectory(workdir)
     run.check_usable()
     previous = run.read_config()
+    if previous is not None and config.dataset == catalog.AUTO:
+        config = dataclasses.replace(config, dataset=previous.dataset)  # what it meant then
     if previous is not None:
         previous.check_resumable_as(config, allow_other_replicas=allow_other_replicas)
         if (results := run.read_results()) is not None:
@@ -87,12 +90,18 @@ def train_and_evaluate(
             return results
     strategy = strategies.create_strategy(config.strategy, config.num_replicas)
     _check_devices(config, strategy)
+    is_auto = dataset is None and config.dataset == catalog.AUTO
     dataset = dataset or load_configured_dataset(config)
+    if is_auto:
+        config = dataclasses.replace(config, dataset=dataset.name)
     chief = strategies.is_chief(strategy)
     with run.lock() if chief else contextlib.nullcontext(), interruption.stop_on_signal() as stop:
         if chief and config != previous:
             run.write_config(config)
-        return _Experiment(config, run, dataset, strategy, stop, chief).run(started)
+        results = _Experiment(config, run, dataset, strategy, stop, chief).run(started)
+    if is_auto and dataset.name != catalog.MNIST.name:
+        preparation.warn_of_substitute()
+    return results
 
 
 def load_configured_dataset(config: TrainConfig) -> loading.ImageDataset:
@@ -103,6 +112,7 @@ def load_configured_dataset(config: TrainConfig) -> loading.ImageDataset:
         manual_dir=config.manual_dir,
         download=config.download,
         validation_size=config.validation_size,
+        train_size=config.train_size,
     )
 
 
@@ -167,7 +177,12 @@ class _Experiment:
             config, len(dataset.train), len(dataset.class_names), strategy
         )
         self._trainer = trainer.Trainer(
-            model, optimizer, loss=config.loss, strategy=strategy, jit_compile=config.jit_compile
+            model,
+            optimizer,
+            loss=config.loss,
+            strategy=strategy,
+            augment=augmentation.named_augmentation(config.augmentation, config.seed),
+            jit_compile=config.jit_compile,
         )
         self._evaluator = trainer.Evaluator(model, loss=config.loss, strategy=strategy)
         self._state = RunState()
@@ -320,7 +335,8 @@ class _Experiment:
             },
         }
         self._progress.message(
-            f"{_describe('test', values)} ({test.num_correct} of {test.num_examples})"
+            f"{self._dataset.name}: {_describe('test', values)} "
+            f"({test.num_correct} of {test.num_examples})"
         )
         self._summaries.flush()
         if self._chief:

@@ -21,6 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from mnist_lib import errors
+from mnist_lib.datasets import augmentation
 from mnist_lib.inspection.metrics import EvalMetrics
 from mnist_lib.training import losses, strategies
 
@@ -88,6 +89,7 @@ class Trainer:
         *,
         loss: str | losses.PerExampleLoss = "cross_entropy",
         strategy: tf.distribute.Strategy | None = None,
+        augment: augmentation.Augmentation | None = None,
         jit_compile: bool = False,
     ):
         """Builds the optimizer's variables.
@@ -99,6 +101,7 @@ class Trainer:
           loss: a name in `config.LOSS_NAMES`, or a function of (labels `[b]`, logits
             `[b, C]`) that returns a loss per example, `[b]`.
           strategy: where to train; None for the strategy in scope.
+          augment: changes the images of each step, on the device that trains on them.
           jit_compile: compile the forward pass of the model with XLA.
 
         Raises:
@@ -108,6 +111,7 @@ class Trainer:
         self.optimizer = optimizer
         self.strategy = strategy or tf.distribute.get_strategy()
         self._loss = losses.per_example_loss(loss)
+        self._augment = augment
         for option in ("clipnorm", "global_clipnorm", "clipvalue"):
             if getattr(optimizer, option, None) is not None:
                 raise errors.ConfigError(
@@ -187,6 +191,10 @@ class Trainer:
         num_replicas = replica.num_replicas_in_sync
         examples = labels.shape[0] * num_replicas
         variables = self.model.trainable_variables
+        if self._augment is not None:
+            first = tf.cast(self.optimizer.iterations.value, tf.int64) * examples
+            first += tf.cast(replica.replica_id_in_sync_group, tf.int64) * labels.shape[0]
+            images = self._augment(images, first)
         with tf.GradientTape() as tape:
             logits = self._forward(images)
             example_losses = self._loss(labels, logits)

@@ -110,7 +110,7 @@ class _Worker:
         )
         self._name = name
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "mnist_lib.training.benchmark", arguments],
+            [sys.executable, "-m", "mnist_lib.benchmark", arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

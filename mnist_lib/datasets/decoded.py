@@ -1,0 +1,73 @@
+"""A decoded copy of a prepared split, so that only the first load decodes PNGs.
+
+The copy is named after the SHA-256 of the shards it was made from, and holds a
+SHA-256 of itself. A copy that fits neither is not used but made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import pathlib
+import tempfile
+
+import numpy as np
+
+from mnist_lib.datasets import preparation
+
+_logger = logging.getLogger(__name__)
+
+_FORMAT = "v1"
+_PIXELS = 28 * 28
+_DIGEST_BYTES = 32
+
+
+def read(prepared: preparation.PreparedDataset, split: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """Reads the decoded copy of a split.
+
+    Args:
+      prepared: the prepared data set.
+      split: `"train"` or `"test"`.
+
+    Returns:
+      `(images, labels)`: read-only uint8 `[N, 28, 28, 1]`, mapped from the file, and int32
+      `[N]`; None if there is no copy, or none that is whole.
+    """
+    path = _path(prepared, split)
+    num_examples = sum(shard.num_examples for shard in prepared.shards[split])
+    expected_size = num_examples * (_PIXELS + 1) + _DIGEST_BYTES
+    if not path.is_file():
+        return None
+    content = np.memmap(path, np.uint8, mode="r")
+    data, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:].tobytes()
+    if content.size != expected_size or hashlib.sha256(data.data).digest() != digest:
+        _logger.warning("%s: damaged; it is made again", path)
+        return None
+    images = data[: num_examples * _PIXELS].reshape(num_examples, 28, 28, 1)
+    return images, data[num_examples * _PIXELS :].astype(np.int32)
+
+
+def write(
+    prepared: preparation.PreparedDataset, split: str, images: np.ndarray, labels: np.ndarray
+) -> None:
+    """Writes the decoded copy of a split; the file appears when it is whole.
+
+    A folder that cannot be written is no error: the next load decodes again.
+    """
+    path = _path(prepared, split)
+    data = images.tobytes() + labels.astype(np.uint8).tobytes()
+    try:
+        path.parent.mkdir(exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as stream:
+            stream.write(data + hashlib.sha256(data).digest())
+        os.replace(stream.name, path)
+    except OSError as error:
+        _logger.info("%s: no decoded copy is kept (%s)", path, error.strerror)
+
+
+def _path(prepared: preparation.PreparedDataset, split: str) -> pathlib.Path:
+    digest = hashlib.sha256(_FORMAT.encode())
+    for shard in prepared.shards[split]:
+        digest.update(shard.sha256().encode())
+    return prepared.directory / "decoded" / f"{split}-{digest.hexdigest()[:32]}.bin"

@@ -1,0 +1,75 @@
+"""Reads the TFRecord shards that TFDS writes, faster than TFDS, and checks them."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from mnist_lib import errors
+from mnist_lib.datasets import preparation
+
+IMAGE_SHAPE = (28, 28, 1)
+_READ_BATCH_SIZE = 1000
+
+
+def read_shard(shard: preparation.Shard, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Decodes one shard and checks that it is all there.
+
+    Args:
+      shard: the file and the number of its examples, N.
+      num_classes: labels must be in [0, num_classes).
+
+    Returns:
+      `(images, labels)`: uint8 `[N, 28, 28, 1]` and int32 `[N]`, in the order stored.
+
+    Raises:
+      CorruptDataError: names the shard and what is wrong with it.
+    """
+    rebuild = f"Delete {shard.path.parent} and run again to rebuild it"
+    images = np.empty((shard.num_examples, *IMAGE_SHAPE), np.uint8)
+    labels = np.empty(shard.num_examples, np.int32)
+    position = 0
+    try:
+        records = tf.data.TFRecordDataset(str(shard.path)).batch(_READ_BATCH_SIZE)
+        for image_batch, label_batch in records.map(_decode, num_parallel_calls=tf.data.AUTOTUNE):
+            end = position + len(label_batch)
+            if end > shard.num_examples:
+                break
+            images[position:end] = image_batch
+            labels[position:end] = label_batch
+            position = end
+        else:
+            end = position
+    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+        raise errors.CorruptDataError(
+            f"{shard.path}: damaged after example {position} ({error.message}). {rebuild}."
+        ) from error
+    if end != shard.num_examples:
+        raise errors.CorruptDataError(
+            f"{shard.path}: holds {end} examples{' or more' if end > position else ''}, "
+            f"expected {shard.num_examples}. {rebuild}."
+        )
+    wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
+    if wrong.size:
+        raise errors.CorruptDataError(
+            f"{shard.path}: label {labels[wrong[0]]} of example {wrong[0]} is not in "
+            f"[0, {num_classes - 1}]. {rebuild}."
+        )
+    return images, labels
+
+
+def _decode(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Decodes serialised examples `[B]` to uint8 `[B, 28, 28, 1]` and int32 `[B]`."""
+    features = tf.io.parse_example(
+        records,
+        {
+            "image": tf.io.FixedLenFeature([], tf.string),
+            "label": tf.io.FixedLenFeature([], tf.int64),
+        },
+    )
+    images = tf.map_fn(
+        lambda png: tf.ensure_shape(tf.io.decode_png(png, channels=1), IMAGE_SHAPE),
+        features["image"],
+        fn_output_signature=tf.TensorSpec(IMAGE_SHAPE, tf.uint8),
+    )
+    return images, tf.cast(features["label"], tf.int32)

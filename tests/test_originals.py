@@ -1,0 +1,307 @@
+"""Original files: found in each form, downloaded, and wrong ones named; rows 12 to 17."""
+
+import dataclasses
+import gzip
+import hashlib
+import http.server
+import threading
+
+import numpy as np
+import pytest
+
+import mnist_lib
+from mnist_lib.datasets import catalog, idx, originals
+
+NAMES = [file.name for file in catalog.MNIST.files]
+TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = NAMES
+
+
+def _arrays() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {
+        TRAIN_IMAGES: rng.integers(0, 256, (600, 28, 28)).astype(np.uint8),
+        TRAIN_LABELS: rng.integers(0, 10, 600).astype(np.uint8),
+        TEST_IMAGES: rng.integers(0, 256, (100, 28, 28)).astype(np.uint8),
+        TEST_LABELS: rng.integers(0, 10, 100).astype(np.uint8),
+    }
+
+
+def _write_gzip(path, content: bytes):
+    path.write_bytes(gzip.compress(content, compresslevel=1, mtime=0))
+
+
+def _write(folder) -> catalog.DatasetInfo:
+    """Writes four right files; returns a catalogue entry that describes them."""
+    folder.mkdir(exist_ok=True)
+    files = []
+    for name, array in _arrays().items():
+        content = idx.to_idx(array)
+        _write_gzip(folder / name, content)
+        compressed = (folder / name).read_bytes()
+        hashes = [hashlib.sha256(data).hexdigest() for data in (compressed, content)]
+        files.append(catalog.SourceFile(name, len(compressed), *hashes))
+    return dataclasses.replace(catalog.MNIST, num_train=600, num_test=100, files=tuple(files))
+
+
+def _collect(info, folder, tmp_path):
+    staging = tmp_path / "staging"
+    staging.mkdir(exist_ok=True)
+    return originals.collect_originals(info, folder, staging)
+
+
+def _contents(folder) -> dict[str, bytes]:
+    return {name: gzip.decompress((folder / name).read_bytes()) for name in NAMES}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "originals"
+
+
+def test_gzip_files_are_used_where_they_are(tmp_path, folder):
+    info = _write(folder)
+    assert _collect(info, folder, tmp_path) == folder
+
+
+def _as_plain_files(folder):
+    for name in NAMES:
+        content = gzip.decompress((folder / name).read_bytes())
+        (folder / name.removesuffix(".gz")).write_bytes(content)
+        (folder / name).unlink()
+
+
+def _as_npz(folder):
+    for name in NAMES:
+        (folder / name).unlink()
+    x_train, y_train, x_test, y_test = _arrays().values()
+    arrays = {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
+    np.savez_compressed(folder / "mnist.npz", **arrays)
+
+
+@pytest.mark.parametrize("convert", [_as_plain_files, _as_npz])
+def test_other_forms_are_converted(tmp_path, folder, convert):
+    info = _write(folder)
+    expected = _contents(folder)
+    convert(folder)
+    assert _contents(_collect(info, folder, tmp_path)) == expected
+
+
+def _truncate(path):
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def _html(path):
+    path.write_text("<!DOCTYPE html><html><body>Sign in to the proxy</body></html>")
+
+
+def _flip_a_byte(path):
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    content[-1] ^= 1
+    _write_gzip(path, bytes(content))
+
+
+def _wrong_magic(path):
+    content = idx.to_idx(_arrays()[path.name])
+    _write_gzip(path, b"\x00\x00\x0d\x03" + content[4:])
+
+
+def _short_labels(path):
+    _write_gzip(path, idx.to_idx(_arrays()[path.name][:-100]))
+
+
+def _label_ten(path):
+    labels = _arrays()[path.name]
+    labels[37] = 10
+    _write_gzip(path, idx.to_idx(labels))
+
+
+def _narrow_images(path):
+    _write_gzip(path, idx.to_idx(_arrays()[path.name][:, :27]))
+
+
+def _trailing_bytes(path):
+    _write_gzip(path, idx.to_idx(_arrays()[path.name]) + b"\0\0\0")
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "message"),
+    [
+        (TRAIN_IMAGES, _truncate, "not a complete gzip file"),
+        (TRAIN_LABELS, _html, r"not a complete gzip file .* begins with b'<!DOCTYPE html>"),
+        (TEST_IMAGES, _flip_a_byte, "it is another file"),
+        (TRAIN_IMAGES, _wrong_magic, r"IDX magic number is 3331, expected 2051 \(images\)"),
+        (TRAIN_LABELS, _short_labels, "holds 500 examples, expected 600"),
+        (TEST_LABELS, _label_ten, r"label 10 at index 37 is not in \[0, 9\]"),
+        (TRAIN_IMAGES, _narrow_images, "images are 27x28, expected 28x28"),
+        (TEST_IMAGES, _trailing_bytes, r"78419 bytes after decompression, .* calls for 78416"),
+    ],
+)
+def test_wrong_files_are_named(tmp_path, folder, name, damage, message):
+    info = _write(folder)
+    damage(folder / name)
+    with pytest.raises(mnist_lib.CorruptDataError, match=message) as caught:
+        _collect(info, folder, tmp_path)
+    text = str(caught.value)
+    assert text.startswith(str(folder / name))
+    file = info.files[NAMES.index(name)]
+    actual = (folder / name).read_bytes()
+    assert f"{hashlib.sha256(actual).hexdigest()} ({len(actual)} bytes)" in text
+    assert f"expected {file.sha256} ({file.num_bytes} bytes). Replace it with the original" in text
+    assert caught.value.exit_code == 65
+
+
+def test_a_wrong_plain_file_is_named(tmp_path, folder):
+    info = _write(folder)
+    _flip_a_byte(folder / TRAIN_IMAGES)
+    _as_plain_files(folder)
+    with pytest.raises(mnist_lib.CorruptDataError, match="SHA-256 of train-images-idx3-ubyte is"):
+        _collect(info, folder, tmp_path)
+
+
+class _Malicious:
+    def __reduce__(self):
+        return (pytest.fail, ("something was unpickled",))
+
+
+def _npz_arrays() -> dict:
+    return dict(zip(("x_train", "y_train", "x_test", "y_test"), _arrays().values(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x_train": np.array([_Malicious()], dtype=object)}, "cannot be read without unpickling"),
+        ({"y_test": None}, "has x_train, y_train, x_test, not y_test"),
+        ({"x_test": np.zeros((100, 28, 28), np.float32)}, r"x_test is float32 .* expected uint8"),
+        ({"x_test": np.full((100, 28, 28), np.nan)}, r"x_test is float64 .* expected uint8"),
+        (
+            {"y_train": np.zeros((600, 1), np.uint8)},
+            r"y_train is uint8 \[600, 1\]",
+        ),
+        ({"x_train": np.zeros((600, 27, 28), np.uint8)}, "images are 27x28, expected 28x28"),
+        ({"x_train": np.zeros((600, 28, 28), np.uint8)}, "SHA-256 of train-images-idx3-ubyte is"),
+    ],
+)
+def test_wrong_npz_files_are_refused(tmp_path, folder, change, message):
+    info = _write(folder)
+    for name in NAMES:
+        (folder / name).unlink()
+    arrays = {key: value for key, value in (_npz_arrays() | change).items() if value is not None}
+    np.savez(folder / "mnist.npz", **arrays)
+    with pytest.raises(mnist_lib.CorruptDataError, match=message) as caught:
+        _collect(info, folder, tmp_path)
+    assert str(caught.value).startswith(str(folder / "mnist.npz"))
+
+
+def test_an_npz_that_is_no_npz_is_refused(tmp_path, folder):
+    info = _write(folder)
+    _as_npz(folder)
+    _html(folder / "mnist.npz")
+    with pytest.raises(mnist_lib.CorruptDataError, match=r"mnist.npz: cannot be read"):
+        _collect(info, folder, tmp_path)
+
+
+def test_missing_files_are_named(tmp_path, folder):
+    info = _write(folder)
+    (folder / TEST_LABELS).unlink()
+    with pytest.raises(mnist_lib.DataNotFoundError, match=f"{TEST_LABELS} missing") as caught:
+        _collect(info, folder, tmp_path)
+    assert caught.value.exit_code == 66
+    with pytest.raises(mnist_lib.DataNotFoundError, match="no such directory"):
+        _collect(info, folder / "nowhere", tmp_path)
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    """Serves a dictionary of paths; counts requests; fails the first few if told to."""
+
+    def __init__(self, files: dict[str, bytes]):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.files = files
+        self.requested: list[str] = []
+        self.failures_left = 0
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    def do_HEAD(self):
+        self._answer(with_body=False)
+
+    def do_GET(self):
+        self.server.requested.append(self.path)
+        self._answer(with_body=True)
+
+    def _answer(self, with_body: bool):
+        content = self.server.files.get(self.path.removeprefix("/"))
+        status = 404 if content is None else 200
+        if self.server.failures_left:
+            self.server.failures_left -= 1
+            status = 503
+        self.send_response(status)
+        content = (content or b"") if status == 200 else b""
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if with_body:
+            self.wfile.write(content)
+
+    def log_message(self, *_):
+        """Keeps the test's output clean."""
+
+
+@pytest.fixture
+def server(folder, monkeypatch):
+    """A host of the originals on loopback, and the catalogue entry that points to it."""
+    for variable in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    info = _write(folder)
+    with _Server({name: (folder / name).read_bytes() for name in NAMES}) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        server.info = dataclasses.replace(info, url=f"http://127.0.0.1:{server.server_port}/")
+        yield server
+        server.shutdown()
+
+
+def test_download_verifies_and_does_not_fetch_again(server, tmp_path, folder):
+    assert originals.download_problem(server.info) is None
+    target = tmp_path / "downloads"
+    originals.download_originals(server.info, target)
+    assert _contents(target) == _contents(folder)
+    assert sorted(path.name for path in target.iterdir()) == sorted(NAMES)
+    server.requested.clear()
+    originals.download_originals(server.info, target)
+    assert server.requested == []
+
+
+def test_a_cached_file_is_not_trusted_by_name(server, tmp_path, folder):
+    target = tmp_path / "downloads"
+    originals.download_originals(server.info, target)
+    server.requested.clear()
+    _flip_a_byte(target / TEST_IMAGES)
+    originals.download_originals(server.info, target)
+    assert server.requested == [f"/{TEST_IMAGES}"]
+    assert _contents(target) == _contents(folder)
+
+
+def test_failures_that_pass_are_retried(server, tmp_path, folder):
+    server.failures_left = 2
+    target = originals.download_originals(server.info, tmp_path / "downloads")
+    assert _contents(target) == _contents(folder)
+
+
+def test_what_is_not_the_original_is_not_kept(server, tmp_path):
+    server.files[TRAIN_LABELS] = b"<html>Please log in</html>"
+    target = tmp_path / "downloads"
+    with pytest.raises(mnist_lib.CorruptDataError, match="begins with b'<html>"):
+        originals.download_originals(server.info, target)
+    assert not (target / TRAIN_LABELS).exists()
+
+
+def test_a_host_without_the_files_is_named(server, tmp_path):
+    server.files.clear()
+    assert originals.download_problem(server.info) == "127.0.0.1 answers 404"
+    with pytest.raises(mnist_lib.DataNotFoundError, match=r"404 .*pass --manual_dir="):
+        originals.download_originals(server.info, tmp_path / "downloads")
+
+
+def test_a_host_that_cannot_be_reached_is_named():
+    unreachable = dataclasses.replace(catalog.MNIST, url="http://127.0.0.1:9/mnist/")
+    problem = originals.download_problem(unreachable)
+    assert problem == "127.0.0.1 cannot be reached (ConnectionError)"
