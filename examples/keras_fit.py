@@ -11,7 +11,7 @@ import mnist_lib
 
 
 def main(num_steps: int = 430) -> None:
-    data = mnist_lib.load_dataset()
+    data = mnist_lib.load_dataset("auto")
     model = mnist_lib.build_model("mlp", activation="elu")
     model.compile(
         optimizer=keras.optimizers.Adam(1e-3),

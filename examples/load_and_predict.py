@@ -9,7 +9,7 @@ import mnist_lib
 
 
 def main(workdir: str) -> None:
-    data = mnist_lib.load_dataset()
+    data = mnist_lib.load_dataset("auto")
     images, labels = data.validation.images[:10], data.validation.labels[:10]
     probabilities = mnist_lib.predict(workdir, images)
     for label, row in zip(labels, probabilities, strict=True):

@@ -11,7 +11,7 @@ import mnist_lib
 
 
 def main(num_steps: int = 430) -> None:
-    data = mnist_lib.load_dataset()
+    data = mnist_lib.load_dataset("auto")
     strategy = mnist_lib.create_strategy("mirrored")
     with strategy.scope():
         model = keras.Sequential(

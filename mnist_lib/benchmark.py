@@ -1,6 +1,7 @@
 """Times training loops against each other: interleaved, as ratios of medians.
 
     report = compare(["mirrored", "fit"], model="mlp", batch_size=128)
+    report = measure_input({"name": "mnist"})
 
 Each contender lives in a process of its own, set up as its users would set it up,
 and waits between its turns. A round gives every contender one turn, so that a
@@ -96,6 +97,60 @@ def compare(
     return {"settings": settings, "results": results}
 
 
+def measure_input(data_options: dict, num_batches: int = 2000) -> dict:
+    """Measures what it costs to have batches, in a new process.
+
+    Args:
+      data_options: arguments of `load_dataset`.
+      num_batches: batches of indices whose mean time is taken, at least 1.
+
+    Returns:
+      `dataset`; `load_seconds`, `load_dataset` alone; `first_batch_seconds`, from the
+      call of `load_dataset` to the first batch (TensorFlow has been imported before);
+      `peak_memory_mb`, the largest resident set of the process; and
+      `index_batch_microseconds`, the mean time of a batch of 128 indices out of
+      60,000 and of 6,000,000, with the permutations of all epochs begun meanwhile.
+    """
+    options = json.dumps({"data_options": data_options, "num_batches": num_batches})
+    command = [sys.executable, "-m", "mnist_lib.benchmark", "input", options]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise errors.MnistLibError(f"benchmark: ended with exit code {done.returncode}, see above")
+    return json.loads(done.stdout)
+
+
+def _print_input_measurements(data_options: dict, num_batches: int) -> None:
+    runtime.configure_before_tensorflow()
+    import resource
+
+    import mnist_lib
+    from mnist_lib.datasets import pipelines
+
+    load, batches = mnist_lib.load_dataset, mnist_lib.train_batches  # imports TensorFlow
+    started = time.perf_counter()
+    data = load(**data_options)
+    loaded = time.perf_counter()
+    next(iter(batches(data.train, 128)))
+    first_batch = time.perf_counter()
+    peak_memory_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    microseconds = {}
+    for num_examples in (60_000, 6_000_000):
+        indices = iter(pipelines.index_batches(num_examples, 128, seed=0, start_step=0).prefetch(2))
+        next(indices)
+        begun = time.perf_counter()
+        for _ in range(num_batches):
+            next(indices)
+        microseconds[str(num_examples)] = 1e6 * (time.perf_counter() - begun) / num_batches
+    measurements = {
+        "dataset": data.name,
+        "load_seconds": loaded - started,
+        "first_batch_seconds": first_batch - started,
+        "peak_memory_mb": peak_memory_kb / 1024,
+        "index_batch_microseconds": microseconds,
+    }
+    print(json.dumps(measurements))
+
+
 class _Worker:
     """A process that trains one contender when told to."""
 
@@ -110,7 +165,7 @@ class _Worker:
         )
         self._name = name
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "mnist_lib.benchmark", arguments],
+            [sys.executable, "-m", "mnist_lib.benchmark", "train", arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -198,4 +253,5 @@ def _keras_fit(name: str, model: str, batch_size: int, data_options: dict):
 
 
 if __name__ == "__main__":
-    _serve(**json.loads(sys.argv[1]))
+    _ROLES = {"train": _serve, "input": _print_input_measurements}
+    _ROLES[sys.argv[1]](**json.loads(sys.argv[2]))

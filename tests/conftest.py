@@ -1,5 +1,6 @@
 """Fixtures shared by the tests: small data, several replicas, real MNIST if it is there."""
 
+import dataclasses
 import os
 import pathlib
 
@@ -59,3 +60,22 @@ def prepared_mnist_dir(originals_dir, tmp_path_factory) -> pathlib.Path:
     mnist_lib.prepare_dataset("mnist", data_dir=data_dir, manual_dir=originals_dir)
     mnist_lib.load_arrays("mnist", data_dir=data_dir)  # keeps the decoded copies
     return data_dir
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparedData:
+    """A TFDS folder, the data set in it, and the accuracy that the mlp reaches in an epoch."""
+
+    name: str
+    data_dir: pathlib.Path
+    accuracy: float
+
+
+@pytest.fixture(scope="session")
+def prepared_data(request, tmp_path_factory) -> PreparedData:
+    """MNIST where its files are at hand, else the embedded synthetic digits."""
+    if os.environ.get("MNIST_LIB_MANUAL_DIR"):
+        return PreparedData("mnist", request.getfixturevalue("prepared_mnist_dir"), 0.95)
+    data_dir = tmp_path_factory.mktemp("tfds")
+    mnist_lib.prepare_dataset("synthetic_digits", data_dir=data_dir)
+    return PreparedData("synthetic_digits", data_dir, 0.85)

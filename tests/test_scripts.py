@@ -108,8 +108,12 @@ def test_no_data_and_no_network_end_with_66_and_the_steps_to_take(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def _train(workdir, data_dir, *flags: str):
-    return run_script("scripts/train.py", f"--workdir={workdir}", f"--data_dir={data_dir}", *flags)
+def _data_flags(data) -> list[str]:
+    return [f"--dataset={data.name}", f"--data_dir={data.data_dir}"]
+
+
+def _train(workdir, data, *flags: str):
+    return run_script("scripts/train.py", f"--workdir={workdir}", *_data_flags(data), *flags)
 
 
 def _results(workdir) -> dict:
@@ -117,17 +121,18 @@ def _results(workdir) -> dict:
 
 
 @pytest.mark.parametrize("num_replicas", [1, 2])
-def test_real_mnist_end_to_end(prepared_mnist_dir, tmp_path, num_replicas):
+def test_end_to_end(prepared_data, tmp_path, num_replicas):
     """One epoch of the mlp; evaluate.py agrees to the last image."""
-    flags = ["--dataset=mnist", "--strategy=mirrored", "--model=mlp", "--epochs=1"]
+    flags = ["--strategy=mirrored", "--model=mlp", "--epochs=1"]
     flags += [f"--num_replicas={num_replicas}"] if num_replicas > 1 else []
-    code, out, last_line = _train(tmp_path / "run", prepared_mnist_dir, *flags)
+    code, out, last_line = _train(tmp_path / "run", prepared_data, *flags)
     assert code == 0, last_line
     results = _results(tmp_path / "run")
     assert results["num_replicas"] == num_replicas
     assert results["validation"]["num_examples"] == 5_000
     assert results["test"]["num_examples"] == 10_000
-    assert results["test"]["accuracy"] > 0.95
+    assert results["dataset"] == prepared_data.name
+    assert results["test"]["accuracy"] > prepared_data.accuracy
     assert f"{results['test']['num_correct']} of 10000" in out
     code, out, last_line = run_script("scripts/evaluate.py", f"--workdir={tmp_path}/run", "--json")
     assert code == 0, last_line
@@ -139,16 +144,18 @@ def test_real_mnist_end_to_end(prepared_mnist_dir, tmp_path, num_replicas):
         code, out, _ = run_script("scripts/evaluate.py", f"--workdir={tmp_path}/run")
         assert str(evaluation["num_correct"]) in out
         code, out, last_line = run_script(
-            "examples/load_and_predict.py", f"{tmp_path}/run", TFDS_DATA_DIR=str(prepared_mnist_dir)
+            "examples/load_and_predict.py",
+            f"{tmp_path}/run",
+            TFDS_DATA_DIR=str(prepared_data.data_dir),
         )
         assert code == 0, last_line
         assert len(re.findall(r"label (\d), predicted \1 ", out)) >= 8
 
 
 @pytest.mark.parametrize("example", ["own_model", "keras_fit"])
-def test_examples_learn(prepared_mnist_dir, example):
+def test_examples_learn(prepared_data, example):
     code, out, last_line = run_script(
-        f"examples/{example}.py", "200", TFDS_DATA_DIR=str(prepared_mnist_dir)
+        f"examples/{example}.py", "200", TFDS_DATA_DIR=str(prepared_data.data_dir)
     )
     assert code == 0, last_line
     assert float(re.search(r"validation accuracy (0\.\d+)", out)[1]) > 0.9
@@ -171,16 +178,16 @@ def _wait_for(path, process, timeout_seconds=120):
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(prepared_mnist_dir, tmp_path_factory):
+def uninterrupted(prepared_data, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("uninterrupted") / "run"
-    code, _, last_line = _train(workdir, prepared_mnist_dir, *SHORT_RUN)
+    code, _, last_line = _train(workdir, prepared_data, *SHORT_RUN)
     assert code == 0, last_line
     return _results(workdir)
 
 
-def _start(workdir, data_dir, *flags):
+def _start(workdir, data, *flags):
     return subprocess.Popen(
-        _command("scripts/train.py", f"--workdir={workdir}", f"--data_dir={data_dir}", *flags),
+        _command("scripts/train.py", f"--workdir={workdir}", *_data_flags(data), *flags),
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
@@ -188,10 +195,10 @@ def _start(workdir, data_dir, *flags):
 
 
 def test_sigterm_saves_and_workdir_alone_resumes_to_the_same_result(
-    prepared_mnist_dir, uninterrupted, tmp_path
+    prepared_data, uninterrupted, tmp_path
 ):
     workdir = tmp_path / "run"
-    process = _start(workdir, prepared_mnist_dir, *SHORT_RUN)
+    process = _start(workdir, prepared_data, *SHORT_RUN)
     _wait_for(workdir / "checkpoints" / "ckpt-50.index", process)
     process.send_signal(signal.SIGTERM)
     _, stderr = process.communicate(timeout=120)
@@ -211,13 +218,13 @@ def test_sigterm_saves_and_workdir_alone_resumes_to_the_same_result(
 
 
 @pytest.mark.slow
-def test_sigkill_at_random_moments_changes_no_result(prepared_mnist_dir, uninterrupted, tmp_path):
+def test_sigkill_at_random_moments_changes_no_result(prepared_data, uninterrupted, tmp_path):
     """Killed eight times between start and end, then left to finish."""
     workdir = tmp_path / "run"
     generator = random.Random(0)
     kills = 0
     while kills < 8:
-        process = _start(workdir, prepared_mnist_dir, *SHORT_RUN)
+        process = _start(workdir, prepared_data, *SHORT_RUN)
         try:
             process.communicate(timeout=generator.uniform(4, 12))
         except subprocess.TimeoutExpired:
@@ -226,14 +233,14 @@ def test_sigkill_at_random_moments_changes_no_result(prepared_mnist_dir, uninter
         kills += 1
         if (workdir / "results.json").exists():
             break
-    code, _, last_line = _train(workdir, prepared_mnist_dir, *SHORT_RUN)
+    code, _, last_line = _train(workdir, prepared_data, *SHORT_RUN)
     assert code == 0, last_line
     for key in ("train", "validation", "test", "step"):
         assert _results(workdir)[key] == uninterrupted[key]
 
 
 @pytest.mark.slow
-def test_two_workers_on_loopback_agree(prepared_mnist_dir, uninterrupted, tmp_path):
+def test_two_workers_on_loopback_agree(prepared_data, uninterrupted, tmp_path):
     """Two processes, one replica each; the second writes nothing."""
     ports = [_free_port(), _free_port()]
     addresses = [f"127.0.0.1:{port}" for port in ports]
@@ -247,7 +254,7 @@ def test_two_workers_on_loopback_agree(prepared_mnist_dir, uninterrupted, tmp_pa
                 _command(
                     "scripts/train.py",
                     f"--workdir={workdir}",
-                    f"--data_dir={prepared_mnist_dir}",
+                    *_data_flags(prepared_data),
                     *flags,
                 ),
                 env=os.environ | {"TF_CONFIG": json.dumps(cluster)},

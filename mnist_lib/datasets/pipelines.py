@@ -51,7 +51,7 @@ def train_batches(
         raise errors.ConfigError(
             "start_step", f"steps cannot be negative (got {start_step}, {num_steps})"
         )
-    indices = _index_batches(len(split), batch_size, seed, start_step)
+    indices = index_batches(len(split), batch_size, seed, start_step)
     if num_steps is not None:
         indices = indices.take(num_steps)
         indices = indices.apply(tf.data.experimental.assert_cardinality(num_steps))
@@ -78,10 +78,10 @@ def eval_batches(split: loading.Split, batch_size: int = 500) -> tf.data.Dataset
     return _gather(indices, split)
 
 
-def _index_batches(
+def index_batches(
     num_examples: int, batch_size: int, seed: int, start_step: int
 ) -> tf.data.Dataset:
-    """Infinite int64 `[batch_size]` batches of shuffled indices."""
+    """Returns endless batches of shuffled indices, int64 `[batch_size]`; see `train_batches`."""
     start = start_step * batch_size
     start_epoch, start_offset = divmod(start, num_examples)
 

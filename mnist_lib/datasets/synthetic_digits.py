@@ -36,8 +36,8 @@ _NUM_WORDS = 48
 _SHAPE_WORDS = slice(0, 4)
 _POSE_WORDS = slice(4, 16)
 _PEN_WORDS = slice(16, 18)
-_JITTER_WORDS = slice(18, 48)  # x and y for each of 2 strokes, then of 13 points.
-_MAX_STROKES = 2
+_JITTER_WORDS = slice(18, 48)  # x and y of each stroke, then of each control point.
+_MAX_STROKES, _MAX_POINTS = 2, 13
 
 # Standard deviations, in heights of a digit.
 _STROKE_JITTER = 0.04
@@ -74,7 +74,7 @@ def _stroke_spans(stroke: list[str], first_point: int) -> Iterator[tuple[int, in
         # The curve does not look beyond a corner or the end of the stroke.
         before = start if start == 0 or stroke[start].endswith("*") else start - 1
         after = end if end == last or stroke[end].endswith("*") else end + 1
-        yield tuple(first_point + point for point in (before, start, end, after))
+        yield first_point + before, first_point + start, first_point + end, first_point + after
 
 
 def _parse_allograph(text: str) -> _Allograph:
@@ -82,7 +82,8 @@ def _parse_allograph(text: str) -> _Allograph:
     shapes = text.strip().splitlines()
     points = np.array([_parse_points(shape) for shape in shapes])
     strokes = [stroke.split() for stroke in shapes[0].split("|")]
-    spans, stroke_of_point = [], []
+    spans: list[tuple[int, int, int, int]] = []
+    stroke_of_point: list[int] = []
     for number, stroke in enumerate(strokes):
         spans.extend(_stroke_spans(stroke, len(stroke_of_point)))
         stroke_of_point.extend([number] * len(stroke))
@@ -133,7 +134,7 @@ def _control_points(allograph: _Allograph, words: np.ndarray) -> np.ndarray:
     other = allograph.shapes[(other * num_shapes).astype(np.int64)]
     # From -0.5 to 1.5: beyond the two shapes as often as between them.
     points = one + (2 * share - 0.5)[:, None, None] * (other - one)
-    jitter = _normal(words[:, _JITTER_WORDS]).reshape(len(words), 15, 2)
+    jitter = _normal(words[:, _JITTER_WORDS]).reshape(len(words), _MAX_STROKES + _MAX_POINTS, 2)
     stroke_jitter = jitter[:, allograph.stroke_of_point]
     point_jitter = jitter[:, _MAX_STROKES : _MAX_STROKES + num_points]
     return points + _STROKE_JITTER * stroke_jitter + _POINT_JITTER * point_jitter

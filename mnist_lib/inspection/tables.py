@@ -25,14 +25,13 @@ def print_benchmark(report: dict) -> None:
     settings = report["settings"]
     first = next(iter(report["results"]))
     table = rich.table.Table(title=f"{settings['model']}, batch {settings['batch_size']}")
-    for heading in ("contender", "ms per step", "images/s", f"{first} is faster by"):
-        table.add_column(
-            heading, justify="left" if heading == "contender" else "right", no_wrap=True
-        )
-    for result in report["results"].values():
+    table.add_column("contender")
+    for heading in ("ms per step", "images/s", f"{first} is faster by"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, result in report["results"].items():
         low, high = result["speedup_range"]
         table.add_row(
-            result["description"],
+            name,
             f"{result['milliseconds_per_step']:.2f}",
             f"{result['images_per_second']:,.0f}",
             f"{result['speedup']:.2f} ({low:.2f} to {high:.2f})",
