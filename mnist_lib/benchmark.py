@@ -253,5 +253,8 @@ def _keras_fit(name: str, model: str, batch_size: int, data_options: dict):
 
 
 if __name__ == "__main__":
-    _ROLES = {"train": _serve, "input": _print_input_measurements}
-    _ROLES[sys.argv[1]](**json.loads(sys.argv[2]))
+    role, options = sys.argv[1], json.loads(sys.argv[2])
+    if role == "train":
+        _serve(**options)
+    else:
+        _print_input_measurements(**options)

@@ -114,6 +114,32 @@ def test_a_run_killed_after_a_save_ends_bitwise_as_if_it_had_not_been(
     assert read_events(killed / "validation") == read_events(workdir / "validation")
 
 
+def test_a_run_killed_before_its_results_ends_the_same(finished, small_dataset, tmp_path):
+    """Killed after the last save, in or after the test."""
+    workdir, results = finished
+    killed = tmp_path / "killed"
+    shutil.copytree(workdir, killed)
+    (killed / "results.json").unlink()
+    resumed = _train(killed, small_dataset)
+    for key in ("train", "validation", "test", "step"):
+        assert resumed[key] == results[key]
+    for split in ("train", "validation", "test"):
+        assert read_events(killed / split) == read_events(workdir / split)
+
+
+def test_a_run_killed_before_its_first_save_ends_the_same(finished, small_dataset, tmp_path):
+    workdir, results = finished
+    killed = tmp_path / "killed"
+    shutil.copytree(workdir / "train", killed / "train")
+    shutil.copytree(workdir / "best", killed / "best")
+    shutil.copy(workdir / "config.json", killed)
+    resumed = _train(killed, small_dataset)
+    for key in ("train", "validation", "test", "step"):
+        assert resumed[key] == results[key]
+    assert read_events(killed / "train") == read_events(workdir / "train")
+    assert len(list((killed / "best").glob("*.index"))) == 1
+
+
 def test_a_finished_run_is_left_alone(finished, small_dataset):
     workdir, results = finished
     before = _contents(workdir)

@@ -25,19 +25,22 @@ class RunSummaries:
     """
 
     def __init__(self, run_path: pathlib.Path, level: str, resumed_at: int | None = None):
-        """Opens nothing yet; cleans the event files of a resumed run.
+        """Opens nothing yet; cleans the event files that an earlier process left.
 
         Args:
           run_path: the run's folder.
           level: one of the levels above.
-          resumed_at: the step of the restored checkpoint; None for a new run.
+          resumed_at: the step of the restored checkpoint; None to start from nothing.
         """
         self._run_path = run_path
         self._level = level
         self._writers: dict[str, tf.summary.SummaryWriter] = {}
-        if resumed_at is not None:
-            for split in SPLITS:
-                for path in sorted((run_path / split).glob("events.out.tfevents.*")):
+        for split in SPLITS:
+            for path in sorted((run_path / split).glob("events.out.tfevents.*")):
+                # The test comes last and is repeated whenever a run is not finished.
+                if resumed_at is None or split == "test":
+                    path.unlink()
+                else:
                     drop_events_after(path, resumed_at)
 
     def scalars(self, split: str, step: int, values: dict[str, float]) -> None:

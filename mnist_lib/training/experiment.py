@@ -37,7 +37,7 @@ class RunState(tf.Module):
     Attributes:
       best_accuracy, best_step: the best validation so far; -1 before the first.
       train_seconds: time spent in training steps, over all processes of the run.
-      loss_sum, num_correct, num_examples: training since the last validation.
+      loss_sum, num_correct, num_examples: training since the validation before.
     """
 
     def __init__(self):
@@ -195,8 +195,7 @@ class _Experiment:
         resumed_at = self._checkpoints.restore_latest()
         _logger.info("Run directory: %s", self._run.path)
         _logger.info("Look at it with: tensorboard --logdir %s", shlex.quote(str(self._run.path)))
-        if resumed_at is not None:
-            _logger.info("Resuming at step %d of %d", resumed_at, self._total_steps)
+        _logger.info("Starting at step %d of %d", resumed_at or 0, self._total_steps)
         if self._chief:
             self._run.write_provenance(self._facts())
         level = self._config.summaries if self._chief else "none"
@@ -216,9 +215,9 @@ class _Experiment:
 
     def _train(self) -> EvalMetrics | None:
         """Runs the loop; returns the validation at the last step."""
-        step, validation = self._trainer.step, None
-        if step == self._total_steps:
-            return self._validate(step)
+        validation = None
+        if self._trainer.step == self._total_steps:  # stopped between the last save and the test
+            return self._evaluate_validation()
         for step in self._take_steps():
             validation = None
             if step % self._eval_every == 0 or step == self._total_steps:
@@ -260,6 +259,9 @@ class _Experiment:
 
     def _record(self, step: int, metrics: trainer.TrainMetrics, seconds: float) -> None:
         state = self._state
+        if (step - metrics.num_steps) % self._eval_every == 0:  # the first since a validation
+            for variable in (state.loss_sum, state.num_correct, state.num_examples):
+                variable.assign(tf.zeros_like(variable))
         state.train_seconds.assign_add(seconds)
         state.loss_sum.assign_add(metrics.loss_sum)
         state.num_correct.assign_add(metrics.num_correct)
@@ -279,16 +281,15 @@ class _Experiment:
 
     def _validate(self, step: int) -> EvalMetrics | None:
         """Evaluates on the validation split; keeps the weights if they are the best."""
-        self._train_metrics = self._take_train_metrics()
         self._summaries.weights(step, self._trainer.model.trainable_variables)
-        if not len(self._dataset.validation):
-            self._progress.message(f"step {step}: {_describe('train', self._train_metrics)}")
+        train = _describe("train", self._train_metrics())
+        metrics = self._evaluate_validation()
+        if metrics is None:
+            self._progress.message(f"step {step}: {train}")
             return None
-        metrics = self._evaluator.evaluate(pipelines.eval_batches(self._dataset.validation))
         values = {"loss": metrics.loss, "accuracy": metrics.accuracy}
         self._summaries.scalars("validation", step, values)
-        described = (_describe("train", self._train_metrics), _describe("validation", values))
-        self._progress.message(f"step {step}: {'; '.join(described)}")
+        self._progress.message(f"step {step}: {train}; {_describe('validation', values)}")
         if metrics.accuracy > self._state.best_accuracy.numpy():
             self._state.best_accuracy.assign(metrics.accuracy)
             self._state.best_step.assign(step)
@@ -296,16 +297,18 @@ class _Experiment:
                 self._best.save(step)
         return metrics
 
-    def _take_train_metrics(self) -> dict[str, float]:
-        state = self._state
-        num_examples = max(1, int(state.num_examples.numpy()))
-        metrics = {
-            "loss": float(state.loss_sum.numpy()) / num_examples,
-            "accuracy": int(state.num_correct.numpy()) / num_examples,
+    def _evaluate_validation(self) -> EvalMetrics | None:
+        if not len(self._dataset.validation):
+            return None
+        return self._evaluator.evaluate(pipelines.eval_batches(self._dataset.validation))
+
+    def _train_metrics(self) -> dict[str, float]:
+        """Returns loss and accuracy in training since the validation before the last step."""
+        num_examples = int(self._state.num_examples.numpy())
+        return {
+            "loss": float(self._state.loss_sum.numpy()) / num_examples,
+            "accuracy": int(self._state.num_correct.numpy()) / num_examples,
         }
-        for variable in (state.loss_sum, state.num_correct, state.num_examples):
-            variable.assign(tf.zeros_like(variable))
-        return metrics
 
     def _save(self, step: int) -> None:
         # Events first: a checkpoint must not be ahead of what was logged.
@@ -325,7 +328,7 @@ class _Experiment:
             "seed": self._config.seed,
             "step": self._total_steps,
             "num_replicas": self._strategy.num_replicas_in_sync,
-            "train": self._train_metrics,
+            "train": self._train_metrics(),
             "validation": eval_results(validation),
             "test": eval_results(test),
             "timing": {
