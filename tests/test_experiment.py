@@ -27,7 +27,7 @@ CONFIG = mnist_lib.TrainConfig(
 
 def _train(workdir, dataset, **options):
     config = dataclasses.replace(CONFIG, **options)
-    return mnist_lib.train_and_evaluate(config, workdir, dataset=dataset)
+    return mnist_lib.train_and_evaluate(config, workdir, data=dataset)
 
 
 def _contents(folder: pathlib.Path) -> dict:
@@ -239,9 +239,9 @@ def test_a_run_may_go_on_with_other_replicas_only_when_told_so(finished, small_d
         path.unlink()
     config = dataclasses.replace(CONFIG, num_replicas=2)
     with pytest.raises(mnist_lib.ConfigError, match="pass --allow_other_replicas"):
-        mnist_lib.train_and_evaluate(config, workdir, dataset=small_dataset)
+        mnist_lib.train_and_evaluate(config, workdir, data=small_dataset)
     results = mnist_lib.train_and_evaluate(
-        config, workdir, dataset=small_dataset, allow_other_replicas=True
+        config, workdir, data=small_dataset, allow_other_replicas=True
     )
     assert results["num_replicas"] == 2
     assert results["test"]["loss"] == pytest.approx(finished[1]["test"]["loss"], rel=1e-2)
@@ -272,7 +272,7 @@ def test_xla_with_convolutions_on_a_cpu_is_refused(small_dataset, tmp_path):
 
 def test_evaluate_agrees_with_the_results_and_predict_with_evaluate(finished, small_dataset):
     workdir, results = finished
-    metrics = mnist_lib.evaluate(workdir, dataset=small_dataset)
+    metrics = mnist_lib.evaluate(workdir, data=small_dataset)
     assert metrics.num_correct == results["test"]["num_correct"]
     assert metrics.loss == pytest.approx(results["test"]["loss"], rel=1e-6)
     probabilities = mnist_lib.predict(workdir, small_dataset.test.images[..., 0])
@@ -280,7 +280,7 @@ def test_evaluate_agrees_with_the_results_and_predict_with_evaluate(finished, sm
     np.testing.assert_allclose(probabilities.sum(-1), 1, rtol=1e-5)
     num_correct = int((probabilities.argmax(-1) == small_dataset.test.labels).sum())
     assert num_correct == metrics.num_correct
-    best = mnist_lib.evaluate(workdir, split="validation", checkpoint="best", dataset=small_dataset)
+    best = mnist_lib.evaluate(workdir, split="validation", checkpoint="best", data=small_dataset)
     assert best.accuracy >= results["validation"]["accuracy"]
 
 

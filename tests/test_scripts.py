@@ -141,7 +141,10 @@ def test_end_to_end(prepared_data, tmp_path, num_replicas):
     assert evaluation["num_incorrect"] == 10_000 - evaluation["num_correct"]
     assert evaluation["loss"] == pytest.approx(results["test"]["loss"], rel=1e-6)
     if num_replicas == 1:
-        code, out, _ = run_script("scripts/evaluate.py", f"--workdir={tmp_path}/run")
+        code, out, last_line = run_script(
+            "scripts/evaluate.py", f"--workdir={tmp_path}/run", *_data_flags(prepared_data)
+        )
+        assert code == 0, last_line
         assert str(evaluation["num_correct"]) in out
         code, out, last_line = run_script(
             "examples/load_and_predict.py",

@@ -54,7 +54,7 @@ def train_and_evaluate(
     config: TrainConfig,
     workdir: str | os.PathLike[str],
     *,
-    dataset: loading.ImageDataset | None = None,
+    data: loading.ImageDataset | None = None,
     allow_other_replicas: bool = False,
 ) -> dict:
     """Trains to the end, resuming if `workdir` holds a run, and tests once.
@@ -62,7 +62,7 @@ def train_and_evaluate(
     Args:
       config: the configuration.
       workdir: the run directory; its parent exists.
-      dataset: data to use instead of loading `config.dataset`.
+      data: what to train on, instead of loading `config.dataset`.
       allow_other_replicas: whether a run may go on with another strategy or number
         of replicas than it was started with (no longer bitwise the same then).
 
@@ -90,8 +90,8 @@ def train_and_evaluate(
             return results
     strategy = strategies.create_strategy(config.strategy, config.num_replicas)
     _check_devices(config, strategy)
-    is_auto = dataset is None and config.dataset == catalog.AUTO
-    dataset = dataset or load_configured_dataset(config)
+    is_auto = data is None and config.dataset == catalog.AUTO
+    dataset = data or load_configured_dataset(config)
     if is_auto:
         config = dataclasses.replace(config, dataset=dataset.name)
     chief = strategies.is_chief(strategy)

@@ -74,7 +74,7 @@ def evaluate(
     *,
     split: str = "test",
     checkpoint: str = "last",
-    dataset: loading.ImageDataset | None = None,
+    data: loading.ImageDataset | None = None,
     **data_options,
 ) -> EvalMetrics:
     """Evaluates a run on one split.
@@ -83,7 +83,7 @@ def evaluate(
       workdir: the run directory.
       split: `"train"`, `"validation"` or `"test"`.
       checkpoint: as for `load_model`.
-      dataset: data to use instead of loading that of the run.
+      data: what to evaluate on, instead of loading that of the run.
       **data_options: fields of the configuration to replace, where the data has
         moved: `data_dir`, `manual_dir`, `download`, `dataset`.
 
@@ -94,8 +94,8 @@ def evaluate(
         raise errors.ConfigError("split", f"'{split}' is not one of train, validation, test")
     config = dataclasses.replace(load_config(workdir), **data_options)
     model = load_model(workdir, checkpoint)
-    dataset = dataset or experiment.load_configured_dataset(config)
-    batches = pipelines.eval_batches(getattr(dataset, split))
+    data = data or experiment.load_configured_dataset(config)
+    batches = pipelines.eval_batches(getattr(data, split))
     return trainer.Evaluator(model, loss=config.loss).evaluate(batches)
 
 
