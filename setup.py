@@ -17,11 +17,11 @@ _REQUIRED = [
     "numpy>=1.26,<3",
     "requests>=2.32,<3",
     "rich>=13,<16",
+    "tenacity>=9,<10",
     "tensorboard>=2.21,<2.22",  # tensorflow 2.21 no longer installs it
     "tensorflow>=2.21,<2.22",
     "tensorflow-datasets>=4.9.10,<4.10",
     "tqdm>=4.66,<5",
-    "urllib3>=2,<3",
 ]
 _TEST = ["pytest>=8,<10"]
 _DEV = [*_TEST, "build>=1,<2", "mypy>=2,<3", "pre-commit>=4,<5", "ruff>=0.17,<0.18"]

@@ -46,7 +46,6 @@ if typing.TYPE_CHECKING:
     from mnist_lib.training.optimizers import build_optimizer as build_optimizer
     from mnist_lib.training.recipes import RECIPES as RECIPES
     from mnist_lib.training.recipes import recipe as recipe
-    from mnist_lib.training.run_directory import new_workdir as new_workdir
     from mnist_lib.training.strategies import create_strategy as create_strategy
     from mnist_lib.training.strategies import distribute_batches as distribute_batches
     from mnist_lib.training.trainer import Evaluator as Evaluator
@@ -77,7 +76,6 @@ _MODULE_OF = {
         "training.finished_runs": ("evaluate", "load_config", "load_model", "predict"),
         "training.optimizers": ("FusedAdam", "LearningRate", "build_optimizer"),
         "training.recipes": ("RECIPES", "recipe"),
-        "training.run_directory": ("new_workdir",),
         "training.strategies": ("create_strategy", "distribute_batches"),
         "inspection.metrics": ("EvalMetrics",),
         "training.trainer": ("Evaluator", "TrainMetrics", "Trainer"),

@@ -16,7 +16,8 @@ import subprocess
 import sys
 import time
 
-from mnist_lib import errors, runtime
+from mnist_lib import errors, models, runtime
+from mnist_lib.datasets import catalog, splits
 
 CONTENDERS = {
     "mirrored": "Trainer under MirroredStrategy, one device",
@@ -53,13 +54,23 @@ def compare(
       the median over rounds of the ratio of times within one round.
 
     Raises:
-      ConfigError: an unknown contender, or one that has not learned.
+      ConfigError: an unknown name, more steps than an epoch, or one has not learned.
     """
+    if not contenders:
+        raise errors.ConfigError("contenders", f"name at least one of {', '.join(CONTENDERS)}")
     for name in contenders:
         if name not in CONTENDERS:
             raise errors.ConfigError(
                 "contenders", f"'{name}' is not one of {', '.join(CONTENDERS)}"
             )
+    models.check_options(model, activation=None, pooling=None, dropout=None)
+    available = catalog.dataset_info(catalog.AUTO).num_train - splits.VALIDATION_SIZE
+    if steps_per_round * batch_size > available:
+        raise errors.ConfigError(
+            "steps_per_round",
+            f"{steps_per_round} of {batch_size} images are more than one epoch of {available}, and "
+            "Keras fit is timed within one",
+        )
     settings = {
         "model": model,
         "batch_size": batch_size,
@@ -97,19 +108,20 @@ def compare(
     return {"settings": settings, "results": results}
 
 
-def measure_input(data_options: dict, num_batches: int = 2000) -> dict:
+def measure_input(data_options: dict, num_batches: int = 46_876) -> dict:
     """Measures what it costs to have batches, in a new process.
 
     Args:
       data_options: arguments of `load_dataset`.
-      num_batches: batches of indices whose mean time is taken, at least 1.
+      num_batches: batches of indices whose mean time is taken, at least 1; by default
+        one more than an epoch of 6,000,000 has.
 
     Returns:
       `dataset`; `load_seconds`, `load_dataset` alone; `first_batch_seconds`, from the
       call of `load_dataset` to the first batch (TensorFlow has been imported before);
       `peak_memory_mb`, the largest resident set of the process; and
       `index_batch_microseconds`, the mean time of a batch of 128 indices out of
-      60,000 and of 6,000,000, with the permutations of all epochs begun meanwhile.
+      60,000 and of 6,000,000, the permutations of the epochs included.
     """
     options = json.dumps({"data_options": data_options, "num_batches": num_batches})
     command = [sys.executable, "-m", "mnist_lib.benchmark", "input", options]
@@ -136,7 +148,6 @@ def _print_input_measurements(data_options: dict, num_batches: int) -> None:
     microseconds = {}
     for num_examples in (60_000, 6_000_000):
         indices = iter(pipelines.index_batches(num_examples, 128, seed=0, start_step=0).prefetch(2))
-        next(indices)
         begun = time.perf_counter()
         for _ in range(num_batches):
             next(indices)

@@ -9,11 +9,11 @@ import platform
 # mallopt(3) parameters, from glibc's <malloc.h>.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 _MIB = 1 << 20
-_MALLOC_SETTINGS = {
-    "M_MMAP_THRESHOLD": (_M_MMAP_THRESHOLD, 32 * _MIB),
-    "M_TRIM_THRESHOLD": (_M_TRIM_THRESHOLD, 512 * _MIB),
-    "M_TOP_PAD": (_M_TOP_PAD, 64 * _MIB),
-}
+_MALLOC_SETTINGS = (
+    (_M_MMAP_THRESHOLD, 32 * _MIB),
+    (_M_TRIM_THRESHOLD, 512 * _MIB),
+    (_M_TOP_PAD, 64 * _MIB),
+)
 
 
 def configure_before_tensorflow() -> None:
@@ -30,12 +30,12 @@ def configure_before_tensorflow() -> None:
     keep_large_blocks()
 
 
-def keep_large_blocks() -> bool:
-    """Tells glibc's allocator not to return large blocks; False: not glibc."""
-    if platform.libc_ver()[0] != "glibc":
-        return False
-    mallopt = ctypes.CDLL(None).mallopt
-    return all(mallopt(parameter, value) == 1 for parameter, value in _MALLOC_SETTINGS.values())
+def keep_large_blocks() -> None:
+    """Tells glibc's allocator not to return large blocks; elsewhere does nothing."""
+    if platform.libc_ver()[0] == "glibc":
+        mallopt = ctypes.CDLL(None).mallopt
+        for parameter, value in _MALLOC_SETTINGS:
+            mallopt(parameter, value)
 
 
 def make_deterministic(seed: int) -> None:

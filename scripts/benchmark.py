@@ -26,7 +26,7 @@ absl_flags.DEFINE_string("output", None, "file for the report, as JSON")
 
 
 def main() -> None:
-    data_options = flags.given_data_options()
+    data_options = flags.data_options()
     if flags.FLAGS.measure == "input":
         report = benchmark.measure_input(data_options)
         print(json.dumps(report, indent=2))

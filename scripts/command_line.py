@@ -40,7 +40,7 @@ def run(main: Callable[[], None]) -> None:
     except errors.MnistLibError as error:
         _fail(error.exit_code, str(error))
     except KeyboardInterrupt:
-        _fail(128 + 2, "stopped by SIGINT before there was anything to save")
+        _fail(os.EX_TEMPFAIL, "stopped by SIGINT before there was anything to save; start again")
     except OSError as error:
         if error.errno not in _DISK_ERRORS:
             _fail_internally(error)

@@ -33,7 +33,7 @@ def main() -> None:
     if flags.FLAGS.json:
         print(json.dumps(metrics.to_dict(), indent=2))
     else:
-        tables.print_evaluation(f"{flags.FLAGS.workdir}, {flags.FLAGS.split} split", metrics)
+        tables.print_evaluation(f"{metrics.dataset} {flags.FLAGS.split}", metrics)
 
 
 if __name__ == "__main__":

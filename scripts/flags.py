@@ -42,7 +42,7 @@ _HELP = {
     "learning_rate": "peak of the schedule",
     "lr_schedule": _names(configs.SCHEDULE_NAMES),
     "warmup_steps": "steps of warm-up (default: 30 % of a one_cycle, none otherwise)",
-    "weight_decay": "decoupled weight decay, for --optimizer=adamw",
+    "weight_decay": "decoupled weight decay of --optimizer=adamw (default: 0.004)",
     "batch_size": "images per step, on all replicas together",
     "epochs": "passes over the training images",
     "train_steps": "optimizer steps; instead of --epochs",
@@ -102,12 +102,10 @@ def given_fields() -> dict:
     return {name: FLAGS[name].value for name in names if name in FLAGS and FLAGS[name].present}
 
 
-def given_data_options() -> dict:
-    """Returns the arguments of `load_dataset` that are on the command line."""
-    options = given_fields()
-    if "dataset" in options:
-        options["name"] = options.pop("dataset")
-    return {name: options[name] for name in ("name", *_DATA_FIELDS) if name in options}
+def data_options() -> dict:
+    """Returns the arguments of `load_dataset` that the flags ask for."""
+    options = {name: FLAGS[name].value for name in _DATA_FIELDS}
+    return {"name": options.pop("dataset"), **options}
 
 
 def _define_fields(names) -> None:

@@ -24,7 +24,7 @@ def main() -> None:
 
     results = mnist_lib.train_and_evaluate(
         config,
-        flags.FLAGS.workdir or mnist_lib.new_workdir(config),
+        flags.FLAGS.workdir,
         allow_other_replicas=flags.FLAGS.allow_other_replicas,
     )
     counts = "{num_correct} of {num_examples}".format(**results["test"])

@@ -20,7 +20,7 @@ ALLOWED = {
     "models": {"errors"},
     "inspection": {"errors"},
     "training": {"errors", "version", "datasets", "models", "inspection"},
-    "benchmark": {"errors", "runtime", "datasets"},
+    "benchmark": {"errors", "runtime", "datasets", "models"},
     "__init__": {"errors", "version", "datasets", "models", "inspection", "training"},
 }
 

@@ -124,6 +124,14 @@ def test_what_a_killed_save_leaves_is_passed_over_and_swept(saved, left_over):
     assert names == {"ckpt-50", "ckpt-60", "ckpt-70", "checkpoint"}
 
 
+def test_checkpoints_of_a_lost_stretch_do_not_crowd_out_a_new_one(tmp_path):
+    """After a restart at an earlier step, what is saved then is the newest."""
+    saved = _Saved(tmp_path / "checkpoints", steps=(100, 200, 300))
+    saved.save(50)
+    assert checkpoints.checkpoint_steps(saved.folder) == [50]
+    assert saved.restore() == 50
+
+
 def test_a_full_disk_leaves_the_older_ones_and_nothing_half_written(tmp_path):
     saved = _Saved(tmp_path / "checkpoints", steps=(10, 20), size=500_000)
     before = {path.name: path.read_bytes() for path in saved.folder.iterdir()}

@@ -36,10 +36,17 @@ def test_steps_follow_from_epochs_unless_given():
         ({"batch_size": 55_001}, "batch_size: 55001 is larger than the 55000 training images"),
         ({"num_replicas": 3}, "batch_size: 128 cannot be divided among 3 replicas; try 126"),
         ({"num_replicas": 2, "strategy": "default"}, "num_replicas: 2 replicas need --strategy"),
-        ({"train_steps": 10, "warmup_steps": 10}, "warmup_steps: 10 must be less than train_steps"),
+        (
+            {"train_steps": 10, "warmup_steps": 10},
+            "warmup_steps: 10 must be less than the 10 steps",
+        ),
         ({"model": "mlp", "pooling": "max"}, "pooling: model mlp has no pooling"),
         ({"dropout": -0.1}, "dropout: -0.1 is not a rate"),
         ({"weight_decay": -0.1}, "weight_decay: -0.1 must be at least 0"),
+        ({"weight_decay": 0.1}, "weight_decay: optimizer adam has none"),
+        ({"epochs": 1, "warmup_steps": 430}, "warmup_steps: 430 must be less than the 430 steps"),
+        ({"train_size": 55_001}, "train_size: 55001 is more than the 55000 images"),
+        ({"augmentation": "flip"}, "augmentation: 'flip' is not one of none, affine"),
     ],
 )
 def test_wrong_values_are_refused(options, message):

@@ -1,7 +1,9 @@
 """Whole runs on small data: files, results, exact resume."""
 
+import contextlib
 import dataclasses
 import json
+import logging
 import pathlib
 import shutil
 
@@ -11,7 +13,7 @@ import tensorflow as tf
 from test_summaries import read_events
 
 import mnist_lib
-from mnist_lib.training import experiment
+from mnist_lib.training import experiment, run_directory
 
 CONFIG = mnist_lib.TrainConfig(
     model="mlp",
@@ -127,7 +129,9 @@ def test_a_run_killed_before_its_results_ends_the_same(finished, small_dataset, 
         assert read_events(killed / split) == read_events(workdir / split)
 
 
-def test_a_run_killed_before_its_first_save_ends_the_same(finished, small_dataset, tmp_path):
+def test_a_run_killed_before_its_first_save_ends_the_same(
+    finished, small_dataset, tmp_path, caplog
+):
     workdir, results = finished
     killed = tmp_path / "killed"
     shutil.copytree(workdir / "train", killed / "train")
@@ -138,6 +142,72 @@ def test_a_run_killed_before_its_first_save_ends_the_same(finished, small_datase
         assert resumed[key] == results[key]
     assert read_events(killed / "train") == read_events(workdir / "train")
     assert len(list((killed / "best").glob("*.index"))) == 1
+    assert "holds no checkpoint, though the run had begun" in caplog.text
+
+
+def test_other_data_is_refused(finished, small_dataset, tmp_path):
+    killed = tmp_path / "killed"
+    shutil.copytree(finished[0], killed)
+    (killed / "results.json").unlink()
+    other = mnist_lib.Split("train", 255 - small_dataset.train.images, small_dataset.train.labels)
+    data = mnist_lib.ImageDataset("small", other, small_dataset.validation, small_dataset.test)
+    with pytest.raises(mnist_lib.ConfigError, match=r"dataset: its train images .* are not those"):
+        _train(killed, data)
+    with pytest.raises(mnist_lib.ConfigError, match=r"data: the run was trained on small"):
+        mnist_lib.evaluate(finished[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.json", b'{"model": "mlp"'),
+        ("config.json", b"\xff\xfe"),
+        ("config.json", b'{"learning_rate": "abc"}'),
+        ("config.json", b'{"batch_size": 0}'),
+        ("results.json", b'{"step": '),
+        ("results.json", b"[]"),
+    ],
+)
+def test_damaged_files_of_a_run_are_named(finished, small_dataset, tmp_path, name, content):
+    workdir = tmp_path / "run"
+    shutil.copytree(finished[0], workdir)
+    (workdir / name).write_bytes(content)
+    with pytest.raises(mnist_lib.CorruptDataError, match=f"{workdir / name}: cannot be used"):
+        _train(workdir, small_dataset)
+
+
+def test_a_run_that_another_process_finished_meanwhile_is_not_overwritten(
+    finished, small_dataset, tmp_path, monkeypatch
+):
+    """The other process finishes between the first check and the lock."""
+    workdir = tmp_path / "run"
+
+    @contextlib.contextmanager
+    def lock(self):
+        shutil.copytree(finished[0], workdir)
+        yield
+
+    monkeypatch.setattr(run_directory.RunDirectory, "lock", lock)
+    with pytest.raises(mnist_lib.ConfigError, match="seed: is 1, but the run in --workdir was"):
+        _train(workdir, small_dataset, seed=1)
+    assert json.loads((workdir / "results.json").read_text()) == finished[1]
+
+
+def test_a_substitute_for_mnist_is_named_at_the_end_too(
+    small_dataset, tmp_path, monkeypatch, caplog
+):
+    data = mnist_lib.ImageDataset(
+        "synthetic_digits", small_dataset.train, small_dataset.validation, small_dataset.test
+    )
+    monkeypatch.setattr(experiment, "load_configured_dataset", lambda config: data)
+    monkeypatch.chdir(tmp_path)
+    with caplog.at_level(logging.WARNING):
+        results = mnist_lib.train_and_evaluate(CONFIG)
+    assert "THIS IS NOT MNIST" in caplog.text.splitlines()[-3]
+    assert results["dataset"] == "synthetic_digits"
+    (workdir,) = (tmp_path / "runs").iterdir()
+    assert workdir.name.endswith("-synthetic_digits-mlp")
+    assert mnist_lib.load_config(workdir).dataset == "synthetic_digits"
 
 
 def test_a_finished_run_is_left_alone(finished, small_dataset):
@@ -218,7 +288,7 @@ def test_the_run_directory_is_checked(small_dataset, tmp_path):
 
 
 def test_two_trainers_do_not_share_a_folder(small_dataset, tmp_path):
-    run = experiment.run_directory.RunDirectory(tmp_path / "run")
+    run = run_directory.RunDirectory(tmp_path / "run")
     with run.lock(), pytest.raises(mnist_lib.OutputError, match=r"in use by pid \d+"):
         _train(tmp_path / "run", small_dataset)
 

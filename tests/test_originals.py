@@ -199,6 +199,10 @@ def test_an_npz_that_is_no_npz_is_refused(tmp_path, folder):
     _html(folder / "mnist.npz")
     with pytest.raises(mnist_lib.CorruptDataError, match=r"mnist.npz: cannot be read"):
         _collect(info, folder, tmp_path)
+    with (folder / "mnist.npz").open("wb") as stream:
+        np.save(stream, np.zeros(3))
+    with pytest.raises(mnist_lib.CorruptDataError, match=r"mnist.npz: cannot be read"):
+        _collect(info, folder, tmp_path)
 
 
 def test_missing_files_are_named(tmp_path, folder):
@@ -219,6 +223,7 @@ class _Server(http.server.ThreadingHTTPServer):
         self.files = files
         self.requested: list[str] = []
         self.failures_left = 0
+        self.cuts_left = 0
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -240,6 +245,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         if with_body:
+            if self.server.cuts_left:
+                self.server.cuts_left -= 1
+                content = content[:1000]
+                self.close_connection = True
             self.wfile.write(content)
 
     def log_message(self, *_):
@@ -286,12 +295,19 @@ def test_failures_that_pass_are_retried(server, tmp_path, folder):
     assert _contents(target) == _contents(folder)
 
 
+def test_a_connection_that_breaks_in_a_file_is_retried(server, tmp_path, folder):
+    server.cuts_left = 2
+    target = originals.download_originals(server.info, tmp_path / "downloads")
+    assert _contents(target) == _contents(folder)
+    assert server.requested.count(f"/{TRAIN_IMAGES}") == 3
+
+
 def test_what_is_not_the_original_is_not_kept(server, tmp_path):
     server.files[TRAIN_LABELS] = b"<html>Please log in</html>"
     target = tmp_path / "downloads"
     with pytest.raises(mnist_lib.CorruptDataError, match="begins with b'<html>"):
         originals.download_originals(server.info, target)
-    assert not (target / TRAIN_LABELS).exists()
+    assert [path.name for path in target.iterdir()] == [TRAIN_IMAGES]
 
 
 def test_a_host_without_the_files_is_named(server, tmp_path):

@@ -1,8 +1,10 @@
 """Prepared data: built once, read fast, damage named; rows 12, 15 and 16 of the faults."""
 
+import concurrent.futures
 import gzip
 import json
 import logging
+import os
 import shutil
 import threading
 
@@ -69,6 +71,12 @@ def prepared_copy(prepared_mnist_dir, tmp_path):
     return tmp_path / "mnist" / "3.0.1"
 
 
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
 def _load(folder):
     return mnist_lib.load_dataset("mnist", data_dir=folder.parent.parent, download=False)
 
@@ -122,17 +130,10 @@ def test_of_several_at_once_one_prepares_and_the_others_wait(tmp_path, monkeypat
     monkeypatch.setattr(preparation, "_build_with_tfds", build)
     monkeypatch.setattr(originals, "collect_originals", lambda *_: tmp_path)
     monkeypatch.setattr(preparation, "_open_prepared", lambda info, folder, source: folder)
-    threads = [
-        threading.Thread(
-            target=mnist_lib.prepare_dataset,
-            kwargs={"data_dir": tmp_path / "data", "manual_dir": tmp_path},
-        )
-        for _ in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        options = {"data_dir": tmp_path / "data", "manual_dir": tmp_path}
+        futures = [pool.submit(mnist_lib.prepare_dataset, **options) for _ in range(4)]
+    assert {future.result() for future in futures} == {tmp_path / "data" / "mnist" / "3.0.1"}
     assert len(built) == 1
 
 
@@ -151,9 +152,12 @@ def test_a_damaged_copy_is_made_again(prepared_copy, caplog):
     path.write_bytes(content)
     with caplog.at_level(logging.WARNING):
         assert _load(prepared_copy).test.sha256 == expected
-    assert f"{path}: damaged; it is made again" in caplog.text
-    path.write_bytes(content[:-1])
-    assert _load(prepared_copy).test.sha256 == expected
+    assert f"{path}: not used (its checksum is wrong); it is made again" in caplog.text
+    for damaged in (content[:-1], b""):
+        path.write_bytes(damaged)
+        assert _load(prepared_copy).test.sha256 == expected
+    assert path.stat().st_mode & 0o777 == 0o666 & ~_umask(), "others may read it"
+    assert [file.name for file in path.parent.iterdir() if file.name.startswith(".")] == []
 
 
 def test_a_copy_of_other_shards_is_not_used(prepared_copy):

@@ -220,26 +220,58 @@ def test_sigterm_saves_and_workdir_alone_resumes_to_the_same_result(
     assert "--model: is cnn, but the run in --workdir was started with mlp" in last_line
 
 
+def _newest_step(workdir) -> int:
+    names = (path.stem for path in workdir.glob("checkpoints/*.index"))
+    return max((int(name.removeprefix("ckpt-")) for name in names), default=0)
+
+
 @pytest.mark.slow
 def test_sigkill_at_random_moments_changes_no_result(prepared_data, uninterrupted, tmp_path):
-    """Killed eight times between start and end, then left to finish."""
+    """Killed again and again in training, soon after progress was saved, then left alone."""
     workdir = tmp_path / "run"
     generator = random.Random(0)
-    kills = 0
-    while kills < 8:
-        process = _start(workdir, prepared_data, *SHORT_RUN)
-        try:
-            process.communicate(timeout=generator.uniform(4, 12))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-        kills += 1
+    kills_in_training = 0
+    for _ in range(6):
+        before = _newest_step(workdir)
+        process = _start(workdir, prepared_data, *SHORT_RUN, "--checkpoint_every=20")
+        while process.poll() is None and _newest_step(workdir) == before:
+            time.sleep(0.01)
+        time.sleep(generator.uniform(0, 0.3))
+        process.kill()
+        process.communicate()
+        kills_in_training += 0 < _newest_step(workdir) < 300
         if (workdir / "results.json").exists():
             break
+    assert kills_in_training >= 3
     code, _, last_line = _train(workdir, prepared_data, *SHORT_RUN)
     assert code == 0, last_line
     for key in ("train", "validation", "test", "step"):
         assert _results(workdir)[key] == uninterrupted[key]
+
+
+@pytest.mark.slow
+def test_preparation_killed_and_by_several_at_once(originals_dir, tmp_path):
+    """A killed preparation leaves nothing that is used; of three processes one prepares."""
+    flags = [f"--data_dir={tmp_path}", f"--manual_dir={originals_dir}", "--dataset=mnist"]
+    command = _command("scripts/prepare_data.py", *flags)
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    while process.poll() is None and not list(tmp_path.glob("mnist/incomplete.*")):
+        time.sleep(0.02)
+    time.sleep(1)
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "mnist" / "3.0.1").exists()
+    processes = [
+        subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    outputs = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], outputs
+    assert sum("Preparing mnist in" in stderr for _, stderr in outputs) == 1
+    assert sum("Waiting for another process" in stderr for _, stderr in outputs) == 2
+    assert len({stdout.split("\n", 1)[1] for stdout, _ in outputs}) == 1
+    assert [path.name for path in (tmp_path / "mnist").iterdir()] == ["3.0.1"]
+    assert list(tmp_path.glob(".unpacked-*")) == []
 
 
 @pytest.mark.slow

@@ -1,9 +1,12 @@
 """What TensorBoard is given; row 30 of the faults."""
 
 import collections
+import resource
 
+import pytest
 import tensorflow as tf
 
+import mnist_lib
 from mnist_lib.inspection import summaries
 
 
@@ -42,6 +45,31 @@ def test_a_file_cut_off_in_a_record_is_mended(tmp_path):
     _write(tmp_path, [30], resumed_at=20)
     assert read_events(tmp_path / "train")["loss"] == [10, 20, 30]
     assert [file.name for file in (tmp_path / "train").glob("*.tmp")] == []
+
+
+def test_a_process_that_writes_nothing_cleans_nothing(tmp_path):
+    _write(tmp_path, [10, 20, 30])
+    for resumed_at in (None, 10):
+        summaries.RunSummaries(tmp_path, "none", resumed_at)
+    assert read_events(tmp_path / "train")["loss"] == [10, 20, 30]
+
+
+def test_a_full_disk_is_named(tmp_path):
+    writer = summaries.RunSummaries(tmp_path, "scalars")
+
+    def write_much():
+        for step in range(1000):
+            writer.scalars("train", step, {"loss": 1.0})
+            writer.flush()
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(mnist_lib.StorageError, match="could not be written") as caught:
+            write_much()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.exit_code == 74
 
 
 def test_levels(tmp_path):

@@ -197,6 +197,11 @@ def test_wrong_use_is_refused(small_dataset):
         mnist_lib.Trainer(model, keras.optimizers.SGD(0.1), strategy=strategy)
     with pytest.raises(mnist_lib.ConfigError, match="clipnorm clips each replica's gradient"):
         mnist_lib.Trainer(model, keras.optimizers.SGD(0.1, clipnorm=1.0))
+    scaling = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1))
+    with pytest.raises(mnist_lib.ConfigError, match=r"scales the loss, .* pass its inner one"):
+        mnist_lib.Trainer(model, scaling)
+    with pytest.raises(mnist_lib.ConfigError, match="gradient_accumulation_steps is not supported"):
+        mnist_lib.Trainer(model, keras.optimizers.SGD(0.1, gradient_accumulation_steps=2))
     trainer = mnist_lib.Trainer(model, mnist_lib.build_optimizer("sgd", 0.1))
     with pytest.raises(mnist_lib.ConfigError, match="num_steps: 0 must be at least 1"):
         trainer.train(_batches(trainer, small_dataset.train), 0)

@@ -6,8 +6,8 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-cp -r "$root" "$work/source"
-rm -rf "$work/source/build" "$work/source"/*.egg-info
+mkdir "$work/source"
+cp -r "$root"/{mnist_lib,setup.py,pyproject.toml,README.md,LICENSE} "$work/source"
 "$python" -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir "$work/dist" "$work/source"
 "$python" -m pip install --quiet --no-deps --target "$work/site" "$work"/dist/*.whl
 mkdir "$work/tests"

@@ -6,11 +6,11 @@ SHA-256 of itself. A copy that fits neither is not used but made again.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
 import pathlib
-import tempfile
 
 import numpy as np
 
@@ -37,12 +37,17 @@ def read(prepared: preparation.PreparedDataset, split: str) -> tuple[np.ndarray,
     path = _path(prepared, split)
     num_examples = sum(shard.num_examples for shard in prepared.shards[split])
     expected_size = num_examples * (_PIXELS + 1) + _DIGEST_BYTES
-    if not path.is_file():
+    try:
+        if path.stat().st_size != expected_size:
+            raise ValueError("its size is wrong")
+        content = np.memmap(path, np.uint8, mode="r")
+        data, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:].tobytes()
+        if hashlib.sha256(data.data).digest() != digest:
+            raise ValueError("its checksum is wrong")
+    except FileNotFoundError:
         return None
-    content = np.memmap(path, np.uint8, mode="r")
-    data, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:].tobytes()
-    if content.size != expected_size or hashlib.sha256(data.data).digest() != digest:
-        _logger.warning("%s: damaged; it is made again", path)
+    except (OSError, ValueError) as error:
+        _logger.warning("%s: not used (%s); it is made again", path, error)
         return None
     images = data[: num_examples * _PIXELS].reshape(num_examples, 28, 28, 1)
     return images, data[num_examples * _PIXELS :].astype(np.int32)
@@ -57,12 +62,17 @@ def write(
     """
     path = _path(prepared, split)
     data = images.tobytes() + labels.astype(np.uint8).tobytes()
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")  # several may write at once
     try:
         path.parent.mkdir(exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as stream:
+        with temporary.open("wb") as stream:
             stream.write(data + hashlib.sha256(data).digest())
-        os.replace(stream.name, path)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         _logger.info("%s: no decoded copy is kept (%s)", path, error.strerror)
 
 

@@ -19,9 +19,8 @@ import zlib
 
 import numpy as np
 import requests
-import requests.adapters
+import tenacity
 import tqdm
-import urllib3
 
 from mnist_lib import errors
 from mnist_lib.datasets import catalog, idx
@@ -150,6 +149,8 @@ def _format_problem(
 def _read_npz(path: pathlib.Path) -> list[np.ndarray]:
     """Reads Keras's npz; never unpickles anything."""
     try:
+        if not zipfile.is_zipfile(path):  # np.load would read other formats too
+            raise ValueError("it is no npz file")
         with np.load(path, allow_pickle=False) as arrays:
             missing = [key for key in _NPZ_KEYS if key not in arrays]
             if missing:
@@ -182,32 +183,42 @@ def download_originals(info: catalog.DatasetInfo, folder: pathlib.Path) -> pathl
       CorruptDataError: what arrived is not the original.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    retry = urllib3.Retry(total=4, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504))
-    with requests.Session() as session:
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, requests.adapters.HTTPAdapter(max_retries=retry))
-        for file in info.files:
-            path = folder / file.name
-            if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256:
-                continue
-            partial = path.with_name(file.name + ".part")
-            try:
-                _fetch(session, f"{info.url}{file.name}", file, partial)
-                verify_gzip(info, file, partial)
-            except requests.RequestException as error:
-                raise errors.DataNotFoundError(
-                    f"{info.url}{file.name}: the download failed ({error}). Run again, or "
-                    f"{how_to_provide(info)}."
-                ) from error
+    for file in info.files:
+        path = folder / file.name
+        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256:
+            continue
+        partial = path.with_name(file.name + ".part")
+        try:
+            _fetch(f"{info.url}{file.name}", file, partial)
+            verify_gzip(info, file, partial)
             partial.replace(path)
+        except requests.RequestException as error:
+            raise errors.DataNotFoundError(
+                f"{info.url}{file.name}: the download failed ({error}). Run again, or "
+                f"{how_to_provide(info)}."
+            ) from error
+        finally:
+            partial.unlink(missing_ok=True)
     return folder
 
 
-def _fetch(
-    session: requests.Session, url: str, file: catalog.SourceFile, path: pathlib.Path
-) -> None:
+def _may_pass(error: BaseException) -> bool:
+    """Whether a failure of a download is worth another try."""
+    response = getattr(error, "response", None)
+    if isinstance(error, requests.HTTPError) and response is not None:
+        return response.status_code == 429 or response.status_code >= 500
+    return isinstance(error, requests.RequestException)
+
+
+@tenacity.retry(
+    retry=tenacity.retry_if_exception(_may_pass),
+    stop=tenacity.stop_after_attempt(4),
+    wait=tenacity.wait_exponential(multiplier=0.5),
+    reraise=True,
+)
+def _fetch(url: str, file: catalog.SourceFile, path: pathlib.Path) -> None:
     with (
-        session.get(url, stream=True, timeout=(5, 30)) as response,
+        requests.get(url, stream=True, timeout=(5, 30)) as response,
         tqdm.tqdm(
             total=file.num_bytes,
             unit="B",

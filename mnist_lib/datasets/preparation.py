@@ -16,6 +16,8 @@ import json
 import logging
 import os
 import pathlib
+import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 
@@ -229,20 +231,30 @@ def _build_with_tfds(
     info: catalog.DatasetInfo, root: pathlib.Path, files: pathlib.Path | None
 ) -> None:
     """Writes the TFDS data set; it appears under its name when it is complete."""
+    import tensorflow as tf
     import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.download import extractor
 
+    tfds.display_progress_bar(sys.stderr.isatty())  # thousands of lines in a log otherwise
     if info is catalog.SYNTHETIC_DIGITS:
         from mnist_lib.datasets import synthetic_builder
 
         builder = synthetic_builder.SyntheticDigits(data_dir=root)
     else:
         builder = tfds.builder(f"{info.name}:{info.version}", data_dir=root)
-    options = tfds.download.DownloadConfig(manual_dir=files)
+    options = tfds.download.DownloadConfig(manual_dir=files, try_download_gcs=False)
+    unpacked_prefix = f".unpacked-{info.name}-"
+    # What a killed process has left; the lock says that nobody else is at work.
+    for left_over in (
+        *root.glob(f"{unpacked_prefix}*"),
+        *root.glob(f"{info.name}/incomplete.*_{info.version}"),
+    ):
+        shutil.rmtree(left_over)
     try:
         # TFDS unpacks the originals into its download folder and leaves them there.
-        with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=root) as unpacked:
+        with tempfile.TemporaryDirectory(prefix=unpacked_prefix, dir=root) as unpacked:
             builder.download_and_prepare(download_dir=unpacked, download_config=options)
-    except OSError as error:
+    except (OSError, tf.errors.OpError, extractor.ExtractError) as error:
         raise errors.StorageError(
             f"{root}: preparing {info.name} failed ({error}). Free some space (about "
             "150 MB are needed) and run again; nothing half-written is used."

@@ -14,10 +14,14 @@ class EvalMetrics:
     Attributes:
       loss_sum: sum of the losses of all images.
       confusion_matrix: int64 `[C, C]`; row: label, column: prediction.
+      dataset: name of the data set, where it is known.
+      class_names: one name per label; empty for their numbers.
     """
 
     loss_sum: float
     confusion_matrix: np.ndarray
+    dataset: str | None = None
+    class_names: tuple[str, ...] = ()
 
     @property
     def num_examples(self) -> int:
@@ -40,8 +44,9 @@ class EvalMetrics:
         return self.loss_sum / self.num_examples
 
     def to_dict(self) -> dict:
-        """Returns counts, loss, accuracy and the confusion matrix, as JSON takes them."""
+        """Returns data set, counts, loss, accuracy and the confusion matrix, as JSON takes them."""
         return {
+            "dataset": self.dataset,
             "num_examples": self.num_examples,
             "num_correct": self.num_correct,
             "num_incorrect": self.num_examples - self.num_correct,

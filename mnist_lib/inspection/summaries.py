@@ -6,11 +6,15 @@ checkpoint is taken out of the event files first, so that no step appears twice.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import pathlib
+from collections.abc import Iterator
 
 import tensorflow as tf
+
+from mnist_lib import errors
 
 _logger = logging.getLogger(__name__)
 
@@ -35,6 +39,8 @@ class RunSummaries:
         self._run_path = run_path
         self._level = level
         self._writers: dict[str, tf.summary.SummaryWriter] = {}
+        if level == "none":  # of several workers, all but one
+            return
         for split in SPLITS:
             for path in sorted((run_path / split).glob("events.out.tfevents.*")):
                 # The test comes last and is repeated whenever a run is not finished.
@@ -44,9 +50,13 @@ class RunSummaries:
                     drop_events_after(path, resumed_at)
 
     def scalars(self, split: str, step: int, values: dict[str, float]) -> None:
-        """Writes one scalar per tag."""
+        """Writes one scalar per tag.
+
+        Raises:
+          StorageError: the event file could not be written.
+        """
         if self._level != "none":
-            with self._writer(split).as_default(step=step):
+            with self._write_errors(), self._writer(split).as_default(step=step):
                 for tag, value in values.items():
                     tf.summary.scalar(tag, value)
 
@@ -70,14 +80,29 @@ class RunSummaries:
                     tf.summary.histogram(variable.path, variable.value)
 
     def flush(self) -> None:
-        """Writes out what is buffered."""
-        for writer in self._writers.values():
-            writer.flush()
+        """Writes out what is buffered.
+
+        Raises:
+          StorageError: the event files could not be written.
+        """
+        with self._write_errors():
+            for writer in self._writers.values():
+                writer.flush()
 
     def close(self) -> None:
         """Closes the files."""
         for writer in self._writers.values():
             writer.close()
+
+    @contextlib.contextmanager
+    def _write_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except tf.errors.OpError as error:
+            raise errors.StorageError(
+                f"{self._run_path}: event files could not be written ({error.message}). Free some "
+                "space and start again with the same --workdir."
+            ) from error
 
     def _writer(self, split: str) -> tf.summary.SummaryWriter:
         if split not in self._writers:

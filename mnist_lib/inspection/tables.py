@@ -10,11 +10,12 @@ from mnist_lib.inspection import metrics
 
 def print_evaluation(title: str, result: metrics.EvalMetrics) -> None:
     """Prints the counts of an evaluation, per class and in total, to standard output."""
+    names = result.class_names or tuple(map(str, range(len(result.confusion_matrix))))
     table = rich.table.Table(title=f"{title}: loss {result.loss:.4f}")
     for heading in ("class", "images", "correct", "incorrect", "accuracy"):
         table.add_column(heading, justify="right")
     for label, row in enumerate(result.confusion_matrix):
-        _add_row(table, str(label), int(row.sum()), int(row[label]))
+        _add_row(table, names[label], int(row.sum()), int(row[label]))
     table.add_section()
     _add_row(table, "all", result.num_examples, result.num_correct)
     rich.console.Console().print(table)

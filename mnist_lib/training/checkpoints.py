@@ -102,8 +102,11 @@ class CheckpointDirectory:
                 f"{prefix}: the checkpoint could not be written ({_first_line(error)}). Free "
                 "some space and start again with the same --workdir; older ones are untouched."
             ) from error
-        for old_step in checkpoint_steps(self.directory)[: -self._max_to_keep]:
-            self._remove(old_step)
+        # Later steps are of a stretch that was lost: damaged, or of a run that was killed.
+        steps = checkpoint_steps(self.directory)
+        kept = [kept for kept in steps if kept <= step][-self._max_to_keep :]
+        for other in set(steps) - set(kept):
+            self._remove(other)
 
     def restore_latest(self) -> int | None:
         """Restores the newest checkpoint that is whole.

@@ -58,7 +58,7 @@ class TrainConfig:
       learning_rate: the peak of the schedule, greater than 0.
       lr_schedule: a name in `SCHEDULE_NAMES`.
       warmup_steps: steps of linear warm-up; None: 30 % of a one_cycle, else none.
-      weight_decay: decoupled weight decay of adamw, at least 0.
+      weight_decay: decoupled weight decay of adamw, at least 0; None for 0.004.
       batch_size: the global batch size.
       epochs: passes over the training images, if `train_steps` is None.
       train_steps: optimizer steps; None derives them from `epochs`.
@@ -69,7 +69,8 @@ class TrainConfig:
       eval_every: steps between two validations; None for once per epoch.
       checkpoint_every: steps between two checkpoints; None for once per epoch.
       summaries: a name in `SUMMARY_NAMES`.
-      deterministic: use only deterministic operations.
+      deterministic: use only deterministic operations. It is a setting of the process
+        and applied by the scripts; from Python call `runtime.make_deterministic`.
       jit_compile: compile the model with XLA.
       mixed_precision: a name in `models.PRECISION_NAMES`.
       progress: show a progress bar when standard error is a terminal.
@@ -91,7 +92,7 @@ class TrainConfig:
     learning_rate: float = 1e-3
     lr_schedule: str = "constant"
     warmup_steps: int | None = None
-    weight_decay: float = 0.004
+    weight_decay: float | None = None
     batch_size: int = 128
     epochs: int = 5
     train_steps: int | None = None
@@ -211,7 +212,7 @@ class TrainConfig:
             value = getattr(self, field)
             if value is None:
                 continue
-            if float not in (types[field],) and (
+            if float not in (types[field], *typing.get_args(types[field])) and (
                 isinstance(value, bool) or not isinstance(value, int)
             ):
                 raise errors.ConfigError(field, f"{value!r} is not a whole number")
@@ -253,8 +254,13 @@ class TrainConfig:
                 f"{self.batch_size} cannot be divided among {self.num_replicas} replicas; "
                 f"try {self.batch_size - self.batch_size % self.num_replicas or self.num_replicas}",
             )
-        if self.warmup_steps and self.train_steps and self.warmup_steps >= self.train_steps:
+        total_steps = self.total_steps(self.num_train_examples)
+        if self.warmup_steps and self.warmup_steps >= total_steps:
             raise errors.ConfigError(
                 "warmup_steps",
-                f"{self.warmup_steps} must be less than train_steps, {self.train_steps}",
+                f"{self.warmup_steps} must be less than the {total_steps} steps of the run",
+            )
+        if self.weight_decay is not None and self.optimizer != "adamw":
+            raise errors.ConfigError(
+                "weight_decay", f"optimizer {self.optimizer} has none; choose --optimizer=adamw"
             )

@@ -52,7 +52,7 @@ class RunState(tf.Module):
 
 def train_and_evaluate(
     config: TrainConfig,
-    workdir: str | os.PathLike[str],
+    workdir: str | os.PathLike[str] | None = None,
     *,
     data: loading.ImageDataset | None = None,
     allow_other_replicas: bool = False,
@@ -61,7 +61,7 @@ def train_and_evaluate(
 
     Args:
       config: the configuration.
-      workdir: the run directory; its parent exists.
+      workdir: the run directory, whose parent exists; None for a new one in `runs/`.
       data: what to train on, instead of loading `config.dataset`.
       allow_other_replicas: whether a run may go on with another strategy or number
         of replicas than it was started with (no longer bitwise the same then).
@@ -70,7 +70,7 @@ def train_and_evaluate(
       What `results.json` holds. A finished run returns it and takes no step.
 
     Raises:
-      ConfigError: `workdir` holds a run of another configuration.
+      ConfigError: `workdir` holds a run of another configuration or other data.
       OutputError: `workdir` cannot be used.
       DataNotFoundError, CorruptDataError: from loading the data.
       DivergedError: loss or gradient became infinite or NaN.
@@ -78,29 +78,44 @@ def train_and_evaluate(
       CheckpointError, StorageError: from reading or writing checkpoints.
     """
     started = time.monotonic()
-    run = run_directory.RunDirectory(workdir)
-    run.check_usable()
-    previous = run.read_config()
-    if previous is not None and config.dataset == catalog.AUTO:
-        config = dataclasses.replace(config, dataset=previous.dataset)  # what it meant then
-    if previous is not None:
-        previous.check_resumable_as(config, allow_other_replicas=allow_other_replicas)
-        if (results := run.read_results()) is not None:
-            _logger.info("%s: finished at step %d, nothing to do", run.path, results["step"])
+    if workdir is not None:  # before the data is loaded
+        results = _finished_results(
+            run_directory.RunDirectory(workdir), config, allow_other_replicas
+        )
+        if results is not None:
             return results
     strategy = strategies.create_strategy(config.strategy, config.num_replicas)
     _check_devices(config, strategy)
     is_auto = data is None and config.dataset == catalog.AUTO
-    dataset = data or load_configured_dataset(config)
+    data = data or load_configured_dataset(config)
     if is_auto:
-        config = dataclasses.replace(config, dataset=dataset.name)
+        config = dataclasses.replace(config, dataset=data.name)
+    run = run_directory.RunDirectory(workdir or run_directory.new_workdir(data.name, config.model))
     chief = strategies.is_chief(strategy)
     with run.lock() if chief else contextlib.nullcontext(), interruption.stop_on_signal() as stop:
-        if chief and config != previous:
-            run.write_config(config)
-        results = _Experiment(config, run, dataset, strategy, stop, chief).run(started)
-    if is_auto and dataset.name != catalog.MNIST.name:
+        # Again, now that no other process can change it.
+        results = _finished_results(run, config, allow_other_replicas)
+        if results is None:
+            results = _Experiment(config, run, data, strategy, stop, chief).run(started)
+    if is_auto and data.name != catalog.MNIST.name:
         preparation.warn_of_substitute()
+    return results
+
+
+def _finished_results(
+    run: run_directory.RunDirectory, config: TrainConfig, allow_other_replicas: bool
+) -> dict | None:
+    """Checks that the run can be started or resumed; returns its results if it is finished."""
+    run.check_usable()
+    previous = run.read_config()
+    if previous is None:
+        return None
+    if config.dataset == catalog.AUTO:  # what it meant when the run was started
+        config = dataclasses.replace(config, dataset=previous.dataset)
+    previous.check_resumable_as(config, allow_other_replicas=allow_other_replicas)
+    results = run.read_results()
+    if results is not None:
+        _logger.info("%s: finished at step %d, nothing to do", run.path, results["step"])
     return results
 
 
@@ -193,11 +208,19 @@ class _Experiment:
     def run(self, started: float) -> dict:
         """Trains from where the run is to its end; returns the results."""
         resumed_at = self._checkpoints.restore_latest()
+        if resumed_at is None and self._run.has_begun():
+            _logger.warning(
+                "%s: holds no checkpoint, though the run had begun; starting at step 0",
+                self._run.path,
+            )
         _logger.info("Run directory: %s", self._run.path)
         _logger.info("Look at it with: tensorboard --logdir %s", shlex.quote(str(self._run.path)))
         _logger.info("Starting at step %d of %d", resumed_at or 0, self._total_steps)
+        facts = self._facts()
+        self._run.check_same_data(facts)
         if self._chief:
-            self._run.write_provenance(self._facts())
+            self._run.write_config(self._config)
+            self._run.write_provenance(facts)
         level = self._config.summaries if self._chief else "none"
         self._summaries = summaries.RunSummaries(self._run.path, level, resumed_at)
         if resumed_at is None:
@@ -337,6 +360,9 @@ class _Experiment:
                 "images_per_second": self._total_steps * self._config.batch_size / train_seconds,
             },
         }
+        if validation is not None:
+            best, best_step = self._state.best_accuracy.numpy(), self._state.best_step.numpy()
+            self._progress.message(f"best validation accuracy {best:.4f} at step {best_step}")
         self._progress.message(
             f"{self._dataset.name}: {_describe('test', values)} "
             f"({test.num_correct} of {test.num_examples})"

@@ -27,7 +27,7 @@ def load_config(workdir: str | os.PathLike[str]) -> TrainConfig:
     """Reads the configuration of a run.
 
     Raises:
-      OutputError: the folder holds no run.
+      DataNotFoundError: the folder holds no run.
     """
     config = run_directory.RunDirectory(workdir).read_config()
     if config is None:
@@ -61,6 +61,10 @@ def load_model(workdir: str | os.PathLike[str], checkpoint: str = "last") -> ker
             "checkpoint", f"'{checkpoint}' is not one of {', '.join(CHECKPOINT_NAMES)}"
         )
     config = load_config(workdir)
+    if checkpoint == "best" and not config.validation_size:
+        raise errors.ConfigError(
+            "checkpoint", "the run has no best: it held out no validation images"
+        )
     run = run_directory.RunDirectory(workdir)
     prefix = checkpoints.latest_whole_prefix(run.checkpoints if checkpoint == "last" else run.best)
     num_classes = len(catalog.dataset_info(config.dataset).class_names)
@@ -92,11 +96,23 @@ def evaluate(
     """
     if split not in ("train", "validation", "test"):
         raise errors.ConfigError("split", f"'{split}' is not one of train, validation, test")
-    config = dataclasses.replace(load_config(workdir), **data_options)
-    model = load_model(workdir, checkpoint)
-    data = data or experiment.load_configured_dataset(config)
-    batches = pipelines.eval_batches(getattr(data, split))
-    return trainer.Evaluator(model, loss=config.loss).evaluate(batches)
+    config = load_config(workdir)
+    if data is None:
+        facts = run_directory.RunDirectory(workdir).read_provenance() or {}
+        trained_on = facts.get("dataset", config.dataset)
+        if trained_on not in catalog.DATASET_NAMES and "dataset" not in data_options:
+            raise errors.ConfigError(
+                "data",
+                f"the run was trained on {trained_on}, which the catalogue lacks; pass data=",
+            )
+        data = experiment.load_configured_dataset(dataclasses.replace(config, **data_options))
+    if not len(getattr(data, split)):
+        raise errors.ConfigError(
+            "split", f"{data.name} has no {split} images (validation_size is 0)"
+        )
+    evaluator = trainer.Evaluator(load_model(workdir, checkpoint), loss=config.loss)
+    metrics = evaluator.evaluate(pipelines.eval_batches(getattr(data, split)))
+    return dataclasses.replace(metrics, dataset=data.name, class_names=data.class_names)
 
 
 def predict(

@@ -44,6 +44,7 @@ def stop_on_signal() -> Iterator[StopRequest]:
             if number[0] not in _SIGNALS:
                 continue
             if request.signal_name is not None:
+                os.write(2, b"error: stopped at once by a second signal; start again to go on\n")
                 os._exit(os.EX_TEMPFAIL)
             request.signal_name = signal.Signals(number[0]).name
 

@@ -11,6 +11,7 @@ from mnist_lib import errors
 from mnist_lib.training import config
 
 MOMENTUM = 0.9
+ADAMW_WEIGHT_DECAY = 0.004
 # One-cycle: starts at peak / 25 and ends at peak / 1e4 of that (Smith and Topin
 # 2018; the constants are those in common use).
 _ONE_CYCLE_WARMUP = 0.3
@@ -119,14 +120,14 @@ class FusedAdam(keras.optimizers.Adam):
 
 
 def build_optimizer(
-    name: str, learning_rate: float | LearningRate, weight_decay: float = 0.0
+    name: str, learning_rate: float | LearningRate, weight_decay: float | None = None
 ) -> keras.optimizers.Optimizer:
     """Builds an optimizer; call it under the scope of the strategy.
 
     Args:
       name: a name in `config.OPTIMIZER_NAMES`.
       learning_rate: a number greater than 0, or a schedule.
-      weight_decay: decoupled decay, used by adamw only.
+      weight_decay: decoupled decay, used by adamw only; None for 0.004, as in Keras.
 
     Raises:
       ConfigError: there is no optimizer of that name.
@@ -134,7 +135,8 @@ def build_optimizer(
     if name == "adam":
         return FusedAdam(learning_rate)
     if name == "adamw":
-        return FusedAdam(learning_rate, weight_decay=weight_decay, name="adamw")
+        decay = ADAMW_WEIGHT_DECAY if weight_decay is None else weight_decay
+        return FusedAdam(learning_rate, weight_decay=decay, name="adamw")
     if name == "rmsprop":
         return keras.optimizers.RMSprop(learning_rate)
     if name == "sgd":

@@ -16,7 +16,6 @@ from importlib import metadata
 import filelock
 
 from mnist_lib import errors, version
-from mnist_lib.datasets import catalog
 from mnist_lib.training.config import TrainConfig
 
 
@@ -42,17 +41,49 @@ class RunDirectory:
         """Returns the configuration the run was started with; None if there is none.
 
         Raises:
-          ConfigError: the file cannot be understood.
+          CorruptDataError: the file cannot be read or understood.
         """
         if not self.config_path.is_file():
             return None
-        return TrainConfig.from_json(self.config_path.read_text())
+        with _reading(self.config_path):
+            return TrainConfig.from_json(self.config_path.read_text())
 
     def read_results(self) -> dict | None:
-        """Returns the results of a finished run; None if it is not finished."""
-        if not self.results_path.is_file():
-            return None
-        return json.loads(self.results_path.read_text())
+        """Returns the results of a finished run; None if it is not finished.
+
+        Raises:
+          CorruptDataError: the file cannot be read or understood.
+        """
+        return _read_json(self.results_path)
+
+    def read_provenance(self) -> dict | None:
+        """Returns what `write_provenance` wrote; None if there is nothing yet.
+
+        Raises:
+          CorruptDataError: the file cannot be read or understood.
+        """
+        return _read_json(self.path / "run.json")
+
+    def check_same_data(self, facts: dict) -> None:
+        """Checks that the images are those that the run was started with.
+
+        Raises:
+          ConfigError: they are others.
+        """
+        before = self.read_provenance() or {}
+        for split in ("train", "validation"):
+            key = f"{split}_sha256"
+            if before.get(key, facts[key]) != facts[key]:
+                raise errors.ConfigError(
+                    "dataset",
+                    f"its {split} images (SHA-256 {facts[key][:16]}...) are not those that the "
+                    f"run in {self.path} was started with ({before[key][:16]}...); pass a new "
+                    "--workdir",
+                )
+
+    def has_begun(self) -> bool:
+        """Whether training has left anything here."""
+        return any((self.path / name).exists() for name in ("best", "train"))
 
     def check_usable(self) -> None:
         """Checks that a run can be written here, without making anything.
@@ -126,23 +157,25 @@ class RunDirectory:
         )
 
 
-def new_workdir(config: TrainConfig, root: str | os.PathLike[str] = "runs") -> pathlib.Path:
-    """Returns `<root>/<time>-<dataset>-<model>`, a name that is free. Makes `root`.
+def new_workdir(dataset: str, model: str, root: str | os.PathLike[str] = "runs") -> pathlib.Path:
+    """Makes and returns `<root>/<time>-<dataset>-<model>`, a folder of its own.
 
     Raises:
-      OutputError: `root` cannot be made.
+      OutputError: it cannot be made.
     """
-    folder = pathlib.Path(root)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise errors.OutputError(
-            f"{folder}: cannot be made ({error.strerror}). Pass --workdir=<a folder you can write>."
-        ) from error
-    dataset = catalog.dataset_info(config.dataset).name
-    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{dataset}-{config.model}"
-    paths = (folder / f"{name}{suffix}" for suffix in ("", *(f"-{n}" for n in range(2, 1000))))
-    return next(path for path in paths if not path.exists())
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{dataset}-{model}"
+    for suffix in ("", *(f"-{number}" for number in range(2, 1000))):
+        folder = pathlib.Path(root, name + suffix)
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise errors.OutputError(
+                f"{folder}: cannot be made ({error.strerror}). Pass a --workdir you can write."
+            ) from error
+    raise errors.OutputError(f"{root}: has a thousand runs of {name}. Pass a --workdir.")
 
 
 def write_atomically(path: pathlib.Path, text: str) -> None:
@@ -165,6 +198,23 @@ def write_atomically(path: pathlib.Path, text: str) -> None:
             f"{path}: cannot be written ({error.strerror}). Free some space and start again "
             "with the same --workdir."
         ) from error
+
+
+@contextlib.contextmanager
+def _reading(path: pathlib.Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, TypeError) as error:  # ConfigError is a ValueError
+        raise errors.CorruptDataError(
+            f"{path}: cannot be used ({error}). Restore it from a copy, or pass a new --workdir."
+        ) from error
+
+
+def _read_json(path: pathlib.Path) -> dict | None:
+    if not path.is_file():
+        return None
+    with _reading(path):
+        return dict(**json.loads(path.read_text()))
 
 
 def _to_json(values: dict) -> str:

@@ -96,8 +96,8 @@ class Trainer:
 
         Args:
           model: made under `strategy.scope()`; inputs `[b, ...]`, logits `[b, C]`.
-          optimizer: made under `strategy.scope()`. Clipping by the optimizer is
-            refused: Keras applies it per replica.
+          optimizer: made under `strategy.scope()`. Clipping, gradient accumulation and
+            loss scaling by the optimizer are refused: Keras applies them per replica.
           loss: a name in `config.LOSS_NAMES`, or a function of (labels `[b]`, logits
             `[b, C]`) that returns a loss per example, `[b]`.
           strategy: where to train; None for the strategy in scope.
@@ -105,18 +105,14 @@ class Trainer:
           jit_compile: compile the forward pass of the model with XLA.
 
         Raises:
-          ConfigError: the model was made elsewhere, or the optimizer clips by itself.
+          ConfigError: the model was made elsewhere, or the optimizer does more than update.
         """
         self.model = model
         self.optimizer = optimizer
         self.strategy = strategy or tf.distribute.get_strategy()
         self._loss = losses.per_example_loss(loss)
         self._augment = augment
-        for option in ("clipnorm", "global_clipnorm", "clipvalue"):
-            if getattr(optimizer, option, None) is not None:
-                raise errors.ConfigError(
-                    "optimizer", f"{option} clips each replica's gradient by itself; leave it out"
-                )
+        _check_optimizer(optimizer)
         with self.strategy.scope():
             _check_scope(model.variables, "model")
             optimizer.build(model.trainable_variables)
@@ -314,6 +310,24 @@ def _check_per_example(example_losses: tf.Tensor, labels: tf.Tensor) -> None:
             f"loss: returned shape {example_losses.shape} for {labels.shape[0]} examples; it must "
             "return one value per example and leave the averaging to the trainer"
         )
+
+
+def _check_optimizer(optimizer: keras.optimizers.Optimizer) -> None:
+    """Refuses what Keras would do to each replica's gradient before it is reduced."""
+    if hasattr(optimizer, "inner_optimizer"):
+        raise errors.ConfigError(
+            "optimizer",
+            f"{optimizer.name} scales the loss, which is not supported; pass its inner one",
+        )
+    if getattr(optimizer, "gradient_accumulation_steps", None):
+        raise errors.ConfigError(
+            "optimizer", "gradient_accumulation_steps is not supported; use a larger batch_size"
+        )
+    for option in ("clipnorm", "global_clipnorm", "clipvalue"):
+        if getattr(optimizer, option, None) is not None:
+            raise errors.ConfigError(
+                "optimizer", f"{option} clips each replica's gradient by itself; leave it out"
+            )
 
 
 def _check_scope(variables, owner: str) -> None:
