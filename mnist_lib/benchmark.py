@@ -22,6 +22,7 @@ from mnist_lib.datasets import catalog, splits
 CONTENDERS = {
     "mirrored": "Trainer under MirroredStrategy, one device",
     "default": "Trainer without a strategy",
+    "augmented": "Trainer under MirroredStrategy, one device, --augmentation=full",
     "fit": "Keras fit without a strategy",
     "fit_mirrored": "Keras fit under MirroredStrategy, one device",
 }
@@ -203,7 +204,7 @@ class _Worker:
 
 def _serve(name: str, model: str, batch_size: int, data_options: dict) -> None:
     """Trains as many steps as each line of standard input says; answers in JSON."""
-    contend = _our_loop if name in ("mirrored", "default") else _keras_fit
+    contend = _keras_fit if name.startswith("fit") else _our_loop
     if contend is _our_loop:
         runtime.configure_before_tensorflow()
     train = contend(name, model, batch_size, data_options)
@@ -216,13 +217,15 @@ def _serve(name: str, model: str, batch_size: int, data_options: dict) -> None:
 
 def _our_loop(name: str, model: str, batch_size: int, data_options: dict):
     import mnist_lib
+    from mnist_lib.datasets.augmentation import named_augmentation
 
     data = mnist_lib.load_dataset(**data_options)
-    strategy = mnist_lib.create_strategy(name)
+    strategy = mnist_lib.create_strategy("default" if name == "default" else "mirrored")
     with strategy.scope():
         built = mnist_lib.build_model(model)
         optimizer = mnist_lib.build_optimizer("adam", 1e-3)
-    trainer = mnist_lib.Trainer(built, optimizer, strategy=strategy)
+    augment = named_augmentation("full" if name == "augmented" else "none", seed=0)
+    trainer = mnist_lib.Trainer(built, optimizer, strategy=strategy, augment=augment)
     batches = iter(trainer.distribute(mnist_lib.train_batches(data.train, batch_size)))
     return lambda num_steps: trainer.train(batches, num_steps).loss
 

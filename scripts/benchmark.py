@@ -17,7 +17,11 @@ from mnist_lib.inspection import tables
 
 flags.define_data_flags()
 absl_flags.DEFINE_enum("measure", "train", ["train", "input"], "what to measure")
-absl_flags.DEFINE_list("contenders", list(benchmark.CONTENDERS), "what to time, ours first")
+absl_flags.DEFINE_list(
+    "contenders",
+    ["mirrored", "default", "fit", "fit_mirrored"],
+    f"what to time, ours first: {' | '.join(benchmark.CONTENDERS)}",
+)
 absl_flags.DEFINE_string("model", "mlp", "network that all of them train")
 absl_flags.DEFINE_integer("batch_size", 128, "images per step", lower_bound=1)
 absl_flags.DEFINE_integer("num_rounds", 7, "turns of each", lower_bound=1)

@@ -1,7 +1,9 @@
 """Prepared data: built once, read fast, damage named; rows 12, 15 and 16 of the faults."""
 
 import concurrent.futures
+import dataclasses
 import gzip
+import hashlib
 import json
 import logging
 import os
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 
 import mnist_lib
-from mnist_lib.datasets import catalog, decoded, loading, originals, preparation, splits
+from mnist_lib.datasets import catalog, decoded, idx, loading, originals, preparation, splits
 
 TEST_IMAGES, TEST_LABELS = (file.name for file in catalog.MNIST.files[2:])
 
@@ -135,6 +137,32 @@ def test_of_several_at_once_one_prepares_and_the_others_wait(tmp_path, monkeypat
         futures = [pool.submit(mnist_lib.prepare_dataset, **options) for _ in range(4)]
     assert {future.result() for future in futures} == {tmp_path / "data" / "mnist" / "3.0.1"}
     assert len(built) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["fashion_mnist", "kmnist"])
+def test_other_data_sets_take_the_same_way(name, tmp_path, monkeypatch):
+    """Random images in files of the right form stand for the real ones."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "originals"
+    folder.mkdir()
+    info = catalog.CATALOG[name]
+    files, arrays = [], {}
+    for file, count in zip(info.files, (60_000, 60_000, 10_000, 10_000), strict=True):
+        shape = (count, 28, 28) if "images" in file.name else (count,)
+        arrays[file.name] = rng.integers(0, 10, shape).astype(np.uint8)
+        content = gzip.compress(idx.to_idx(arrays[file.name]), compresslevel=1, mtime=0)
+        (folder / file.name).write_bytes(content)
+        digest = hashlib.sha256(content).hexdigest()
+        files.append(catalog.SourceFile(file.name, len(content), digest))
+    monkeypatch.setitem(catalog.CATALOG, name, dataclasses.replace(info, files=tuple(files)))
+    data = mnist_lib.load_dataset(name, data_dir=tmp_path / "data", manual_dir=folder)
+    assert (data.name, len(data.train), len(data.validation)) == (name, 55_000, 5_000)
+    assert data.class_names == info.class_names
+    _, _, images, labels = arrays.values()
+    pairs = zip(data.test.images, data.test.labels, strict=True)
+    found = {image.tobytes(): label for image, label in pairs}
+    assert found == {image.tobytes(): label for image, label in zip(images, labels, strict=True)}
 
 
 def test_the_decoded_copy_is_what_was_decoded(prepared):
