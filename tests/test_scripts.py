@@ -270,6 +270,7 @@ def test_preparation_killed_and_by_several_at_once(originals_dir, tmp_path):
     assert sum("Preparing mnist in" in stderr for _, stderr in outputs) == 1
     assert sum("Waiting for another process" in stderr for _, stderr in outputs) == 2
     assert len({stdout.split("\n", 1)[1] for stdout, _ in outputs}) == 1
+    assert all(stdout.startswith("mnist 3.0.1 from ") for stdout, _ in outputs)
     assert [path.name for path in (tmp_path / "mnist").iterdir()] == ["3.0.1"]
     assert list(tmp_path.glob(".unpacked-*")) == []
 

@@ -252,7 +252,10 @@ def _build_with_tfds(
         shutil.rmtree(left_over)
     try:
         # TFDS unpacks the originals into its download folder and leaves them there.
-        with tempfile.TemporaryDirectory(prefix=unpacked_prefix, dir=root) as unpacked:
+        with (
+            tempfile.TemporaryDirectory(prefix=unpacked_prefix, dir=root) as unpacked,
+            contextlib.redirect_stdout(sys.stderr),  # standard output is the script's
+        ):
             builder.download_and_prepare(download_dir=unpacked, download_config=options)
     except (OSError, tf.errors.OpError, extractor.ExtractError) as error:
         raise errors.StorageError(
