@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in $(CANDIDATES); do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 	2>/dev/null && echo $$p && break; done)
 
-.PHONY: help train test test-slow test-wheel lint format clean
+.PHONY: help check-python train test test-slow test-wheel lint format clean
 
 help:  ## Lists the targets.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -41,9 +41,12 @@ format: $(BIN)/.installed-dev  ## Formats the code.
 clean:  ## Removes what the other targets made.
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
 
-$(BIN)/python:
+check-python:  ## Says whether there is a usable Python.
 	@test -n "$(PYTHON)" || { echo "error: no usable Python: install Python 3.11, 3.12 or" \
 	"3.13 with venv (Debian: apt-get install python3 python3-venv), or pass PYTHON=..." >&2; exit 69; }
+
+$(BIN)/python:
+	@$(MAKE) --no-print-directory check-python
 	$(PYTHON) -m venv $(VENV)
 
 $(BIN)/.installed: $(BIN)/python $(SETUP)

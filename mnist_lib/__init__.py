@@ -36,6 +36,7 @@ if typing.TYPE_CHECKING:
     from mnist_lib.inspection.metrics import EvalMetrics as EvalMetrics
     from mnist_lib.models import build_model as build_model
     from mnist_lib.training.config import TrainConfig as TrainConfig
+    from mnist_lib.training.evaluator import Evaluator as Evaluator
     from mnist_lib.training.experiment import train_and_evaluate as train_and_evaluate
     from mnist_lib.training.finished_runs import evaluate as evaluate
     from mnist_lib.training.finished_runs import load_config as load_config
@@ -48,7 +49,6 @@ if typing.TYPE_CHECKING:
     from mnist_lib.training.recipes import recipe as recipe
     from mnist_lib.training.strategies import create_strategy as create_strategy
     from mnist_lib.training.strategies import distribute_batches as distribute_batches
-    from mnist_lib.training.trainer import Evaluator as Evaluator
     from mnist_lib.training.trainer import Trainer as Trainer
     from mnist_lib.training.trainer import TrainMetrics as TrainMetrics
 
@@ -78,7 +78,8 @@ _MODULE_OF = {
         "training.recipes": ("RECIPES", "recipe"),
         "training.strategies": ("create_strategy", "distribute_batches"),
         "inspection.metrics": ("EvalMetrics",),
-        "training.trainer": ("Evaluator", "TrainMetrics", "Trainer"),
+        "training.evaluator": ("Evaluator",),
+        "training.trainer": ("TrainMetrics", "Trainer"),
     }.items()
     for name in names
 }

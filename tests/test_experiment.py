@@ -13,7 +13,7 @@ import tensorflow as tf
 from test_summaries import read_events
 
 import mnist_lib
-from mnist_lib.training import experiment, run_directory
+from mnist_lib.training import configured, run_directory
 
 CONFIG = mnist_lib.TrainConfig(
     model="mlp",
@@ -199,7 +199,7 @@ def test_a_substitute_for_mnist_is_named_at_the_end_too(
     data = mnist_lib.ImageDataset(
         "synthetic_digits", small_dataset.train, small_dataset.validation, small_dataset.test
     )
-    monkeypatch.setattr(experiment, "load_configured_dataset", lambda config: data)
+    monkeypatch.setattr(configured, "load_dataset", lambda config: data)
     monkeypatch.chdir(tmp_path)
     with caplog.at_level(logging.WARNING):
         results = mnist_lib.train_and_evaluate(CONFIG)
@@ -333,6 +333,12 @@ def test_a_run_may_go_on_with_other_replicas_only_when_told_so(finished, small_d
 def test_options_train(small_dataset, tmp_path, options):
     results = _train(tmp_path / "run", small_dataset, **{"lr_schedule": "constant"} | options)
     assert results["test"]["accuracy"] > 0.9
+
+
+def test_several_workers_need_a_workdir(small_dataset):
+    config = dataclasses.replace(CONFIG, strategy="multi_worker_mirrored")
+    with pytest.raises(mnist_lib.ConfigError, match="workdir: several workers need one"):
+        mnist_lib.train_and_evaluate(config, data=small_dataset)
 
 
 def test_xla_with_convolutions_on_a_cpu_is_refused(small_dataset, tmp_path):

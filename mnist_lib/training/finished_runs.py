@@ -17,7 +17,7 @@ import tensorflow as tf
 from mnist_lib import errors
 from mnist_lib.datasets import catalog, loading, pipelines
 from mnist_lib.inspection.metrics import EvalMetrics
-from mnist_lib.training import checkpoints, experiment, run_directory, trainer
+from mnist_lib.training import checkpoints, configured, evaluator, run_directory
 from mnist_lib.training.config import TrainConfig
 
 CHECKPOINT_NAMES = ("last", "best")
@@ -68,7 +68,7 @@ def load_model(workdir: str | os.PathLike[str], checkpoint: str = "last") -> ker
     run = run_directory.RunDirectory(workdir)
     prefix = checkpoints.latest_whole_prefix(run.checkpoints if checkpoint == "last" else run.best)
     num_classes = len(catalog.dataset_info(config.dataset).class_names)
-    model = experiment.build_configured_model(config, num_classes)
+    model = configured.build_model(config, num_classes)
     checkpoints.read_model(model, prefix)
     return model
 
@@ -105,13 +105,15 @@ def evaluate(
                 "data",
                 f"the run was trained on {trained_on}, which the catalogue lacks; pass data=",
             )
-        data = experiment.load_configured_dataset(dataclasses.replace(config, **data_options))
+        data = configured.load_dataset(dataclasses.replace(config, **data_options))
     if not len(getattr(data, split)):
         raise errors.ConfigError(
             "split", f"{data.name} has no {split} images (validation_size is 0)"
         )
-    evaluator = trainer.Evaluator(load_model(workdir, checkpoint), loss=config.loss)
-    metrics = evaluator.evaluate(pipelines.eval_batches(getattr(data, split)))
+    model = load_model(workdir, checkpoint)
+    metrics = evaluator.Evaluator(model, loss=config.loss).evaluate(
+        pipelines.eval_batches(getattr(data, split))
+    )
     return dataclasses.replace(metrics, dataset=data.name, class_names=data.class_names)
 
 

@@ -93,3 +93,11 @@ def scaled_loss(
     for term in regularization:
         share += tf.cast(term, share.dtype) / num_replicas
     return share
+
+
+def check_per_example(example_losses: tf.Tensor, labels: tf.Tensor) -> None:
+    if example_losses.shape.rank != 1 or example_losses.shape[0] != labels.shape[0]:
+        raise ValueError(
+            f"loss: returned shape {example_losses.shape} for {labels.shape[0]} examples; it must "
+            "return one value per example and leave the averaging to the trainer"
+        )

@@ -3,7 +3,6 @@
     trainer = Trainer(model, optimizer, strategy=strategy)
     batches = iter(trainer.distribute(train_batches(data.train, batch_size=128)))
     metrics = trainer.train(batches, num_steps=430)
-    Evaluator(model, strategy=strategy).evaluate(eval_batches(data.validation))
 
 Gradients, loss and counts are summed over the replicas once per step. What
 comes after (norm, update) sees the gradient of the global batch and is the same on
@@ -17,12 +16,10 @@ import dataclasses
 from collections.abc import Iterator
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from mnist_lib import errors
 from mnist_lib.datasets import augmentation
-from mnist_lib.inspection.metrics import EvalMetrics
 from mnist_lib.training import losses, strategies
 
 
@@ -194,7 +191,7 @@ class Trainer:
         with tf.GradientTape() as tape:
             logits = self._forward(images)
             example_losses = self._loss(labels, logits)
-            _check_per_example(example_losses, labels)
+            losses.check_per_example(example_losses, labels)
             loss = losses.scaled_loss(example_losses, examples, self.model.losses, num_replicas)
         gradients = tape.gradient(loss, [variable.value for variable in variables])
         correct = tf.reduce_sum(tf.cast(_is_correct(labels, logits), tf.float32))
@@ -214,102 +211,8 @@ class Trainer:
         )
 
 
-class Evaluator:
-    """Counts, on any number of replicas, every example exactly once."""
-
-    def __init__(
-        self,
-        model: keras.Model,
-        *,
-        loss: str | losses.PerExampleLoss = "cross_entropy",
-        strategy: tf.distribute.Strategy | None = None,
-        replica_batch_size: int = 500,
-    ):
-        """Keeps its arguments.
-
-        Args:
-          model: made under `strategy.scope()`; logits `[b, C]` out.
-          loss: as for `Trainer`.
-          strategy: where to evaluate; None for the strategy in scope.
-          replica_batch_size: images per step and replica. Per replica, so that one
-            image goes through the same arithmetic on any number of replicas.
-        """
-        self.strategy = strategy or tf.distribute.get_strategy()
-        self._model = model
-        self._loss = losses.per_example_loss(loss)
-        self._batch_size = replica_batch_size * self.strategy.num_replicas_in_sync
-
-    def evaluate(self, batches: tf.data.Dataset) -> EvalMetrics:
-        """Evaluates the model on a finite data set.
-
-        Args:
-          batches: batches of `(images, labels)` of any sizes, integer labels `[b]`.
-
-        Returns:
-          The loss and the confusion matrix over all examples.
-
-        Raises:
-          ConfigError: the data set is empty or endless.
-        """
-        if batches.cardinality() == tf.data.INFINITE_CARDINALITY:
-            raise errors.ConfigError(
-                "batches", "the data set has no end; use take() or eval_batches()"
-            )
-        padded = batches.rebatch(self._batch_size).map(self._pad)
-        loss_sum, confusion_matrix = 0.0, 0
-        for batch in strategies.distribute_batches(padded, self.strategy):
-            batch_loss, batch_confusion = self._evaluate_batch(batch)
-            loss_sum += float(batch_loss)
-            confusion_matrix += batch_confusion.numpy()
-        metrics = EvalMetrics(loss_sum, np.asarray(confusion_matrix))
-        if not metrics.num_examples:
-            raise errors.ConfigError("batches", "the data set is empty")
-        return metrics
-
-    def _pad(self, images: tf.Tensor, labels: tf.Tensor):
-        """Fills a batch up to its full size; the mask says what is real."""
-        mask = tf.ones_like(labels, tf.bool)
-        missing = self._batch_size - tf.shape(labels)[0]
-
-        def fill(x: tf.Tensor) -> tf.Tensor:
-            padding = tf.concat([[[0, missing]], tf.zeros([x.shape.rank - 1, 2], tf.int32)], 0)
-            return tf.ensure_shape(tf.pad(x, padding), [self._batch_size, *x.shape[1:]])
-
-        return fill(images), fill(labels), fill(mask)
-
-    @tf.function
-    def _evaluate_batch(self, batch) -> list[tf.Tensor]:
-        results = self.strategy.run(self._replica_step, args=(batch,))
-        return [
-            self.strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None) for value in results
-        ]
-
-    def _replica_step(self, batch) -> tuple[tf.Tensor, tf.Tensor]:
-        images, labels, mask = batch
-        logits = self._model(images, training=False)
-        example_losses = tf.cast(self._loss(labels, logits), tf.float64)
-        _check_per_example(example_losses, labels)
-        loss_sum = tf.reduce_sum(tf.where(mask, example_losses, 0.0))
-        confusion_matrix = tf.math.confusion_matrix(
-            labels,
-            tf.argmax(logits, axis=-1),
-            num_classes=logits.shape[-1],
-            weights=tf.cast(mask, tf.int64),
-            dtype=tf.int64,
-        )
-        return loss_sum, confusion_matrix
-
-
 def _is_correct(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     return tf.argmax(logits, axis=-1, output_type=tf.int32) == tf.cast(labels, tf.int32)
-
-
-def _check_per_example(example_losses: tf.Tensor, labels: tf.Tensor) -> None:
-    if example_losses.shape.rank != 1 or example_losses.shape[0] != labels.shape[0]:
-        raise ValueError(
-            f"loss: returned shape {example_losses.shape} for {labels.shape[0]} examples; it must "
-            "return one value per example and leave the averaging to the trainer"
-        )
 
 
 def _check_optimizer(optimizer: keras.optimizers.Optimizer) -> None:

@@ -1,0 +1,52 @@
+"""Makes what a configuration describes: its data, its model, its optimizer."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from mnist_lib import models
+from mnist_lib.datasets import loading
+from mnist_lib.training import optimizers
+from mnist_lib.training.config import TrainConfig
+
+
+def load_dataset(config: TrainConfig) -> loading.ImageDataset:
+    """Loads the data that a configuration describes."""
+    return loading.load_dataset(
+        config.dataset,
+        data_dir=config.data_dir,
+        manual_dir=config.manual_dir,
+        download=config.download,
+        validation_size=config.validation_size,
+        train_size=config.train_size,
+    )
+
+
+def build_model(config: TrainConfig, num_classes: int) -> keras.Model:
+    """Builds the model that a configuration describes."""
+    return models.build_model(
+        config.model,
+        activation=config.activation,
+        pooling=config.pooling,
+        dropout=config.dropout,
+        num_classes=num_classes,
+        seed=config.seed,
+        mixed_precision=config.mixed_precision,
+    )
+
+
+def build_model_and_optimizer(
+    config: TrainConfig, num_train_examples: int, num_classes: int, strategy: tf.distribute.Strategy
+) -> tuple[keras.Model, keras.optimizers.Optimizer]:
+    """Builds what a configuration describes, under the scope of the strategy."""
+    schedule = optimizers.LearningRate(
+        config.lr_schedule,
+        config.learning_rate,
+        config.total_steps(num_train_examples),
+        config.warmup_steps,
+    )
+    with strategy.scope():
+        model = build_model(config, num_classes)
+        optimizer = optimizers.build_optimizer(config.optimizer, schedule, config.weight_decay)
+    return model, optimizer
