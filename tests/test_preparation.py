@@ -140,6 +140,22 @@ def test_of_several_at_once_one_prepares_and_the_others_wait(tmp_path, monkeypat
 
 
 @pytest.mark.slow
+def test_keras_npz_gives_the_same_data_set(prepared_mnist_dir, originals_dir, tmp_path):
+    """Real MNIST from the gzip files, and from an npz as Keras has it."""
+    arrays = {}
+    for key, file in zip(
+        ("x_train", "y_train", "x_test", "y_test"), catalog.MNIST.files, strict=True
+    ):
+        content = gzip.decompress((originals_dir / file.name).read_bytes())
+        arrays[key] = idx.parse_idx(content, num_dims=3 if key.startswith("x") else 1)
+    np.savez(tmp_path / "mnist.npz", **arrays)
+    found = mnist_lib.load_dataset("mnist", data_dir=tmp_path / "data", manual_dir=tmp_path)
+    expected = mnist_lib.load_dataset("mnist", data_dir=prepared_mnist_dir, download=False)
+    for split in ("train", "validation", "test"):
+        assert getattr(found, split).sha256 == getattr(expected, split).sha256
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fashion_mnist", "kmnist"])
 def test_other_data_sets_take_the_same_way(name, tmp_path, monkeypatch):
     """Random images in files of the right form stand for the real ones."""

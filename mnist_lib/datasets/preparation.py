@@ -227,6 +227,23 @@ def _preparation_lock(root: pathlib.Path, info: catalog.DatasetInfo) -> Iterator
         lock.release()
 
 
+def _accept_verified_files(builder) -> None:
+    """Keeps TFDS from comparing the files with its checksums of the published `.gz`.
+
+    All of them have been verified by `originals`; those that were converted have the
+    published content in another compression. TFDS has no option for this, so the
+    method is replaced on the download manager of this one builder.
+    """
+    make_download_manager = builder._make_download_manager
+
+    def make(**options):
+        manager = make_download_manager(**options)
+        manager._register_or_validate_checksums = lambda url, url_info, path: None
+        return manager
+
+    builder._make_download_manager = make
+
+
 def _build_with_tfds(
     info: catalog.DatasetInfo, root: pathlib.Path, files: pathlib.Path | None
 ) -> None:
@@ -242,6 +259,7 @@ def _build_with_tfds(
         builder = synthetic_builder.SyntheticDigits(data_dir=root)
     else:
         builder = tfds.builder(f"{info.name}:{info.version}", data_dir=root)
+    _accept_verified_files(builder)
     options = tfds.download.DownloadConfig(manual_dir=files, try_download_gcs=False)
     unpacked_prefix = f".unpacked-{info.name}-"
     # What a killed process has left; the lock says that nobody else is at work.
