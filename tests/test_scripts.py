@@ -250,6 +250,30 @@ def test_sigkill_at_random_moments_changes_no_result(prepared_data, uninterrupte
 
 
 @pytest.mark.slow
+def test_without_data_and_network_a_run_uses_synthetic_digits_and_says_so(tmp_path):
+    """As `make train` on a machine with neither, in an empty home directory."""
+    nowhere = "http://127.0.0.1:9"
+    done = subprocess.run(
+        _command("scripts/train.py", "--strategy=mirrored", "--epochs=1"),
+        cwd=tmp_path,
+        env=os.environ | {"HOME": str(tmp_path), "https_proxy": nowhere, "HTTPS_PROXY": nowhere},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    warnings = [n for n, line in enumerate(done.stderr.splitlines()) if "THIS IS NOT MNIST" in line]
+    starting = done.stderr.splitlines().index(
+        next(line for line in done.stderr.splitlines() if "Starting at step 0" in line)
+    )
+    assert warnings[0] < starting < warnings[1]
+    assert re.fullmatch(r"synthetic_digits: test accuracy 0\.9\d+, \d+ of 10000\n", done.stdout)
+    (workdir,) = (tmp_path / "runs").iterdir()
+    assert "synthetic_digits" in workdir.name
+    assert _results(workdir)["dataset"] == "synthetic_digits"
+
+
+@pytest.mark.slow
 def test_preparation_killed_and_by_several_at_once(originals_dir, tmp_path):
     """A killed preparation leaves nothing that is used; of three processes one prepares."""
     flags = [f"--data_dir={tmp_path}", f"--manual_dir={originals_dir}", "--dataset=mnist"]

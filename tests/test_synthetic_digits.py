@@ -1,6 +1,7 @@
 """The embedded data set: the same bytes everywhere, balanced, and learnable."""
 
 import hashlib
+import os
 import subprocess
 import sys
 
@@ -71,9 +72,12 @@ def test_they_are_formatted_as_mnist():
 
 
 @pytest.mark.slow
-def test_two_builds_are_the_pinned_data_set(tmp_path):
-    for number in range(2):
-        folder = tmp_path / str(number)
+@pytest.mark.parametrize("num_cores", [1, 2])
+def test_every_build_is_the_pinned_data_set(num_cores, tmp_path):
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, set(sorted(cores)[:num_cores]))
+    try:
+        folder = tmp_path / "data"
         prepared = mnist_lib.prepare_dataset("synthetic_digits", data_dir=folder)
         assert prepared.source == "generated"
         for split, expected in BUILT.items():
@@ -81,3 +85,5 @@ def test_two_builds_are_the_pinned_data_set(tmp_path):
             assert _sha256(images, labels.astype(np.uint8)) == expected
             if split == "train":
                 assert splits.manifest()["synthetic_digits"] == splits.manifest_entry(labels)
+    finally:
+        os.sched_setaffinity(0, cores)
