@@ -57,22 +57,8 @@ def compare(
     Raises:
       ConfigError: an unknown name, more steps than an epoch, or one has not learned.
     """
-    if not contenders:
-        raise errors.ConfigError("contenders", f"name at least one of {', '.join(CONTENDERS)}")
-    for name in contenders:
-        if name not in CONTENDERS:
-            raise errors.ConfigError(
-                "contenders", f"'{name}' is not one of {', '.join(CONTENDERS)}"
-            )
-    models.check_options(model, activation=None, pooling=None, dropout=None)
-    available = catalog.dataset_info(catalog.AUTO).num_train - splits.VALIDATION_SIZE
-    if steps_per_round * batch_size > available:
-        raise errors.ConfigError(
-            "steps_per_round",
-            f"{steps_per_round} of {batch_size} images are more than one epoch of {available}, and "
-            "Keras fit is timed within one",
-        )
-    settings = {
+    _check_request(contenders, model, batch_size, steps_per_round)
+    settings: dict = {
         "model": model,
         "batch_size": batch_size,
         "num_rounds": num_rounds,
@@ -88,25 +74,54 @@ def compare(
     finally:
         for worker in workers.values():
             worker.close()
-    seconds = {name: [turn["seconds"] for turn in turns[name][1:]] for name in contenders}
-    results = {}
-    for name in contenders:
-        loss = turns[name][-1]["loss"]
-        if not loss < _CHANCE_LOSS / 2:
-            raise errors.ConfigError("contenders", f"{name} has not learned (loss {loss:.3f})")
-        ratios = [b / a for a, b in zip(seconds[contenders[0]], seconds[name], strict=True)]
-        milliseconds = [1e3 * value / steps_per_round for value in seconds[name]]
-        results[name] = {
-            "description": CONTENDERS[name],
-            "milliseconds_per_step": statistics.median(milliseconds),
-            "milliseconds_range": [min(milliseconds), max(milliseconds)],
-            "images_per_second": batch_size * 1e3 / statistics.median(milliseconds),
-            "first_step_seconds": warm_up[name]["seconds"],
-            "loss": loss,
-            "speedup": statistics.median(ratios),
-            "speedup_range": [min(ratios), max(ratios)],
-        }
+    results = {name: _summary(name, contenders[0], turns, settings) for name in contenders}
+    for name, result in results.items():
+        result["first_step_seconds"] = warm_up[name]["seconds"]
     return {"settings": settings, "results": results}
+
+
+def _check_request(
+    contenders: list[str], model: str, batch_size: int, steps_per_round: int
+) -> None:
+    if not contenders:
+        raise errors.ConfigError("contenders", f"name at least one of {', '.join(CONTENDERS)}")
+    for name in contenders:
+        if name not in CONTENDERS:
+            raise errors.ConfigError(
+                "contenders", f"'{name}' is not one of {', '.join(CONTENDERS)}"
+            )
+    models.check_options(model, activation=None, pooling=None, dropout=None)
+    available = catalog.dataset_info(catalog.AUTO).num_train - splits.VALIDATION_SIZE
+    if steps_per_round * batch_size > available:
+        raise errors.ConfigError(
+            "steps_per_round",
+            f"{steps_per_round} of {batch_size} images are more than one epoch of {available}, and "
+            "Keras fit is timed within one",
+        )
+
+
+def _summary(
+    name: str, reference: str, turns: dict[str, list[dict]], settings: dict[str, int]
+) -> dict:
+    """Summarises the turns of one contender after the first, which was warm-up."""
+    loss = turns[name][-1]["loss"]
+    if not loss < _CHANCE_LOSS / 2:
+        raise errors.ConfigError("contenders", f"{name} has not learned (loss {loss:.3f})")
+    seconds, reference_seconds = (
+        [turn["seconds"] for turn in turns[contender][1:]] for contender in (name, reference)
+    )
+    milliseconds = [1e3 * value / settings["steps_per_round"] for value in seconds]
+    ratios = [theirs / ours for ours, theirs in zip(reference_seconds, seconds, strict=True)]
+    median = statistics.median(milliseconds)
+    return {
+        "description": CONTENDERS[name],
+        "milliseconds_per_step": median,
+        "milliseconds_range": [min(milliseconds), max(milliseconds)],
+        "images_per_second": settings["batch_size"] * 1e3 / median,
+        "loss": loss,
+        "speedup": statistics.median(ratios),
+        "speedup_range": [min(ratios), max(ratios)],
+    }
 
 
 def measure_input(data_options: dict, num_batches: int = 46_876) -> dict:
