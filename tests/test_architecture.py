@@ -16,10 +16,11 @@ ALLOWED = {
     "version": set(),
     "errors": set(),
     "runtime": set(),
-    "datasets": {"errors"},
+    "files": set(),
+    "datasets": {"errors", "files"},
     "models": {"errors"},
     "inspection": {"errors"},
-    "training": {"errors", "version", "datasets", "models", "inspection"},
+    "training": {"errors", "files", "version", "datasets", "models", "inspection"},
     "benchmark": {"errors", "runtime", "datasets", "models"},
     "__init__": {"errors", "version", "datasets", "models", "inspection", "training"},
 }

@@ -287,6 +287,12 @@ def test_the_run_directory_is_checked(small_dataset, tmp_path):
         _train(tmp_path, small_dataset)
 
 
+def test_what_a_process_killed_in_its_first_write_left_is_no_obstacle(small_dataset, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".config.json.123").write_text('{"mod')
+    assert _train(tmp_path / "run", small_dataset, train_steps=5)["step"] == 5
+
+
 def test_two_trainers_do_not_share_a_folder(small_dataset, tmp_path):
     run = run_directory.RunDirectory(tmp_path / "run")
     with run.lock(), pytest.raises(mnist_lib.OutputError, match=r"in use by pid \d+"):

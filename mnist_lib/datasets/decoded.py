@@ -6,14 +6,13 @@ SHA-256 of itself. A copy that fits neither is not used but made again.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
-import os
 import pathlib
 
 import numpy as np
 
+from mnist_lib import files
 from mnist_lib.datasets import preparation
 
 _logger = logging.getLogger(__name__)
@@ -62,17 +61,10 @@ def write(
     """
     path = _path(prepared, split)
     data = images.tobytes() + labels.astype(np.uint8).tobytes()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")  # several may write at once
     try:
         path.parent.mkdir(exist_ok=True)
-        with temporary.open("wb") as stream:
-            stream.write(data + hashlib.sha256(data).digest())
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
+        files.replace_file(path, data + hashlib.sha256(data).digest())
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         _logger.info("%s: no decoded copy is kept (%s)", path, error.strerror)
 
 

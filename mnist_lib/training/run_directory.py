@@ -15,7 +15,7 @@ from importlib import metadata
 
 import filelock
 
-from mnist_lib import errors, version
+from mnist_lib import errors, files, version
 from mnist_lib.training.config import TrainConfig
 
 
@@ -152,9 +152,8 @@ class RunDirectory:
         write_atomically(self.results_path, _to_json(results))
 
     def _foreign_files(self) -> list[str]:
-        return sorted(
-            path.name for path in self.path.iterdir() if not path.name.startswith(".lock")
-        )
+        ours = (".lock", ".config.json.")  # the second: of a process killed while writing it
+        return sorted(path.name for path in self.path.iterdir() if not path.name.startswith(ours))
 
 
 def new_workdir(dataset: str, model: str, root: str | os.PathLike[str] = "runs") -> pathlib.Path:
@@ -184,16 +183,9 @@ def write_atomically(path: pathlib.Path, text: str) -> None:
     Raises:
       StorageError: it could not be written.
     """
-    temporary = path.with_name(path.name + ".tmp")
     try:
-        with open(temporary, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
+        files.replace_file(path, text.encode())
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise errors.StorageError(
             f"{path}: cannot be written ({error.strerror}). Free some space and start again "
             "with the same --workdir."
