@@ -14,7 +14,7 @@ import mnist_lib
 from mnist_lib import runtime
 
 # Before TensorFlow initialises its devices; tests then use as many as they need.
-MAX_REPLICAS = 3
+MAX_REPLICAS = 4
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0],
     [tf.config.LogicalDeviceConfiguration()] * MAX_REPLICAS,

@@ -26,7 +26,7 @@ MODEL_OPTIONS: dict[str, tuple[str, ...]] = {
 }
 ACTIVATION_NAMES = ("relu", "sigmoid", "tanh", "leaky_relu", "elu", "maxout")
 POOLING_NAMES = ("max", "average")
-PRECISION_NAMES = ("float32", "bfloat16")
+PRECISION_NAMES = ("float32", "bfloat16", "float16")
 
 
 def check_options(
@@ -71,8 +71,8 @@ def build_model(
       dropout: rate before the output layer, in [0, 1); None for the model's own.
       num_classes: number of logits.
       seed: decides the initial weights and the dropout masks; any integer >= 0.
-      mixed_precision: `"float32"`, or `"bfloat16"` to compute in bfloat16 and keep
-        float32 weights and logits.
+      mixed_precision: `"bfloat16"` or `"float16"` to compute in that and keep float32
+        weights and logits; `"float32"` leaves Keras's dtype policy as it is.
 
     Returns:
       A `keras.Model`, uint8 `[N, 28, 28, 1]` to float32 logits `[N, num_classes]`.
@@ -88,8 +88,8 @@ def build_model(
     options = {option: value for option, value in given.items() if value is not None}
     build = getattr(importlib.import_module(f"mnist_lib.models.{name}"), f"build_{name}")
     policy = keras.config.dtype_policy()
-    if mixed_precision == "bfloat16":
-        keras.config.set_dtype_policy("mixed_bfloat16")
+    if mixed_precision != "float32":
+        keras.config.set_dtype_policy(f"mixed_{mixed_precision}")
     try:
         return build(num_classes=num_classes, seed=seed, **options)
     finally:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mnist_lib.models import activations
+from mnist_lib.models import activations, batch_parts
 
 _PHILOX = 1  # tf.random.Algorithm.PHILOX, as the raw ops take it
 _VALUES_PER_BLOCK = 4  # 32-bit values that one Philox counter yields
@@ -28,9 +28,10 @@ def image_input() -> tuple[keras.KerasTensor, keras.KerasTensor]:
 
 
 def logits(x: keras.KerasTensor, num_classes: int, seeds: Iterator[int]) -> keras.KerasTensor:
-    """Adds the output layer; float32 whatever the precision of the rest."""
+    """Adds the output layer; float32 even where the rest has less precision."""
+    dtype = "float64" if keras.config.dtype_policy().name == "float64" else "float32"
     return keras.layers.Dense(
-        num_classes, kernel_initializer=_glorot(seeds), dtype="float32", name="logits"
+        num_classes, kernel_initializer=_glorot(seeds), dtype=dtype, name="logits"
     )(x)
 
 
@@ -76,7 +77,7 @@ class Dropout(keras.layers.Layer):
     `keras.layers.Dropout` draws the same mask on every replica. Here each replica
     draws its own rows of one mask for the global batch, by starting the counter-
     based generator (Philox: Salmon et al. 2011) at its first row, so that 1 and N
-    replicas train on the same masks and no replica draws another's part.
+    replicas, accumulating or not, train on the same masks.
 
     Args:
       rate: the probability that a value is set to zero, in [0, 1). The others are
@@ -98,8 +99,7 @@ class Dropout(keras.layers.Layer):
         num_rows = tf.shape(x)[0]
         row_shape = x.shape[1:]
         num_blocks = -(-row_shape.num_elements() // _VALUES_PER_BLOCK)
-        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        first_block = tf.cast(replica, tf.int64) * tf.cast(num_rows, tf.int64) * num_blocks
+        first_block = batch_parts.part_index() * tf.cast(num_rows, tf.int64) * num_blocks
         bits = tf.raw_ops.StatelessRandomUniformFullIntV2(
             shape=tf.stack([num_rows, num_blocks * _VALUES_PER_BLOCK]),
             key=state[:1],

@@ -18,6 +18,7 @@ import keras
 import tensorflow as tf
 
 from mnist_lib import errors
+from mnist_lib.training import optimizers
 
 _logger = logging.getLogger(__name__)
 
@@ -32,22 +33,34 @@ def checkpoint_of(
 
     The variables are listed one by one: `tf.train.Checkpoint(model=model)` finds
     those of a Keras 3 model only where the optimizer holds them too, and leaves
-    out the state of dropout and of batch normalisation.
+    out the state of dropout and of batch normalisation. Moving averages, which the
+    optimizer has too, get a name of their own for `read_model`; they are stored once.
     """
     return tf.train.Checkpoint(
-        model=_values(model.variables), optimizer=_values(optimizer.variables), run=state
+        model=_values(model.variables),
+        optimizer=_values(optimizer.variables),
+        averages=_values(optimizers.averaged_weights(optimizer)),
+        run=state,
     )
 
 
-def read_model(model: keras.Model, prefix: pathlib.Path) -> None:
+def read_model(model: keras.Model, prefix: pathlib.Path, *, averaged: bool = False) -> None:
     """Reads the variables of a model from a checkpoint that `checkpoint_of` made.
 
+    Args:
+      model: the model to fill.
+      prefix: the checkpoint.
+      averaged: whether to read the moving averages of the trainable variables.
+
     Raises:
-      CheckpointError: the checkpoint is of another model.
+      CheckpointError: the checkpoint is of another model, or has no averages.
     """
-    checkpoint = tf.train.Checkpoint(model=_values(model.variables))
+    parts = [tf.train.Checkpoint(model=_values(model.variables))]
+    if averaged:
+        parts.append(tf.train.Checkpoint(averages=_values(model.trainable_variables)))
     try:
-        checkpoint.read(str(prefix)).assert_existing_objects_matched().expect_partial()
+        for part in parts:
+            part.read(str(prefix)).assert_existing_objects_matched().expect_partial()
     except (AssertionError, *_READ_ERRORS) as error:
         raise errors.CheckpointError(
             f"{prefix}: does not fit model {model.name} ({_first_line(error)})."

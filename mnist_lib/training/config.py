@@ -54,12 +54,20 @@ class TrainConfig:
       pooling: a name in `models.POOLING_NAMES`; None for the model's own.
       dropout: rate in [0, 1); None for the model's own.
       loss: a name in `LOSS_NAMES`.
+      label_smoothing: share of the label's probability that is spread over all classes,
+        in [0, 1), for the cross-entropy that is trained on; evaluation uses none.
       optimizer: a name in `OPTIMIZER_NAMES`.
       learning_rate: the peak of the schedule, greater than 0.
       lr_schedule: a name in `SCHEDULE_NAMES`.
       warmup_steps: steps of linear warm-up; None: 30 % of a one_cycle, else none.
       weight_decay: decoupled weight decay of adamw, at least 0; None for 0.004.
+      clip_norm: largest norm of the gradient of the global batch, greater than 0; None
+        for no limit.
+      ema_momentum: momentum of the moving average of the weights, in (0, 1). If it is
+        kept, it is what is evaluated, predicted with and compared for `best/`; None: it
+        is not.
       batch_size: the global batch size.
+      accumulation_steps: equal parts in which each replica sees its rows of the batch.
       epochs: passes over the training images, if `train_steps` is None.
       train_steps: optimizer steps; None derives them from `epochs`.
       seed: decides weights, order and dropout, in [0, 2**31).
@@ -88,12 +96,16 @@ class TrainConfig:
     pooling: str | None = None
     dropout: float | None = None
     loss: str = "cross_entropy"
+    label_smoothing: float = 0.0
     optimizer: str = "adam"
     learning_rate: float = 1e-3
     lr_schedule: str = "constant"
     warmup_steps: int | None = None
     weight_decay: float | None = None
+    clip_norm: float | None = None
+    ema_momentum: float | None = None
     batch_size: int = 128
+    accumulation_steps: int = 1
     epochs: int = 5
     train_steps: int | None = None
     seed: int = 0
@@ -198,6 +210,7 @@ class TrainConfig:
             "train_size": 1,
             "weight_decay": 0,
             "batch_size": 1,
+            "accumulation_steps": 1,
             "epochs": 1,
             "train_steps": 1,
             "seed": 0,
@@ -220,10 +233,14 @@ class TrainConfig:
                 raise errors.ConfigError(
                     field, f"{value} must be at least {lowest} and below 2**31"
                 )
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise errors.ConfigError(
-                "learning_rate", f"{self.learning_rate} must be greater than 0"
-            )
+        for field in ("learning_rate", "clip_norm"):
+            value = getattr(self, field)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise errors.ConfigError(field, f"{value} must be greater than 0")
+        if not 0 <= self.label_smoothing < 1:
+            raise errors.ConfigError("label_smoothing", f"{self.label_smoothing} is not in [0, 1)")
+        if self.ema_momentum is not None and not 0 < self.ema_momentum < 1:
+            raise errors.ConfigError("ema_momentum", f"{self.ema_momentum} is not in (0, 1)")
 
     def _check_combinations(self) -> None:
         available = catalog.dataset_info(self.dataset).num_train
@@ -253,6 +270,16 @@ class TrainConfig:
                 "batch_size",
                 f"{self.batch_size} cannot be divided among {self.num_replicas} replicas; "
                 f"try {self.batch_size - self.batch_size % self.num_replicas or self.num_replicas}",
+            )
+        if self.batch_size % (self.accumulation_steps * max(1, self.num_replicas)):
+            raise errors.ConfigError(
+                "accumulation_steps",
+                f"{self.accumulation_steps} parts do not divide the "
+                f"{self.batch_size // max(1, self.num_replicas)} images of a replica",
+            )
+        if self.label_smoothing and self.loss != "cross_entropy":
+            raise errors.ConfigError(
+                "label_smoothing", f"loss {self.loss} has none; choose --loss=cross_entropy"
             )
         total_steps = self.total_steps(self.num_train_examples)
         if self.warmup_steps and self.warmup_steps >= total_steps:

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from mnist_lib import models
 from mnist_lib.datasets import loading
-from mnist_lib.training import optimizers
+from mnist_lib.training import losses, optimizers
 from mnist_lib.training.config import TrainConfig
 
 
@@ -21,6 +21,13 @@ def load_dataset(config: TrainConfig) -> loading.ImageDataset:
         validation_size=config.validation_size,
         train_size=config.train_size,
     )
+
+
+def train_loss(config: TrainConfig) -> str | losses.PerExampleLoss:
+    """Returns the loss to train on; evaluation uses `config.loss` as it is."""
+    if config.label_smoothing:
+        return losses.smoothed_cross_entropy(config.label_smoothing)
+    return config.loss
 
 
 def build_model(config: TrainConfig, num_classes: int) -> keras.Model:
@@ -48,5 +55,12 @@ def build_model_and_optimizer(
     )
     with strategy.scope():
         model = build_model(config, num_classes)
-        optimizer = optimizers.build_optimizer(config.optimizer, schedule, config.weight_decay)
+        optimizer = optimizers.build_optimizer(
+            config.optimizer,
+            schedule,
+            config.weight_decay,
+            clip_norm=config.clip_norm,
+            ema_momentum=config.ema_momentum,
+            scale_loss=config.mixed_precision == "float16",
+        )
     return model, optimizer

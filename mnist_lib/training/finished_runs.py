@@ -38,7 +38,7 @@ def load_config(workdir: str | os.PathLike[str]) -> TrainConfig:
 
 
 def load_model(workdir: str | os.PathLike[str], checkpoint: str = "last") -> keras.Model:
-    """Rebuilds the model of a run with its trained weights.
+    """Rebuilds the model of a run with its trained weights, or their moving averages.
 
     The model is built from `config.json` by this library, and weights are numbers
     only; no code is read from the folder.
@@ -69,7 +69,7 @@ def load_model(workdir: str | os.PathLike[str], checkpoint: str = "last") -> ker
     prefix = checkpoints.latest_whole_prefix(run.checkpoints if checkpoint == "last" else run.best)
     num_classes = len(catalog.dataset_info(config.dataset).class_names)
     model = configured.build_model(config, num_classes)
-    checkpoints.read_model(model, prefix)
+    checkpoints.read_model(model, prefix, averaged=config.ema_momentum is not None)
     return model
 
 

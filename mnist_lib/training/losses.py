@@ -48,6 +48,24 @@ _LOSSES: dict[str, PerExampleLoss] = {
 }
 
 
+def smoothed_cross_entropy(label_smoothing: float) -> PerExampleLoss:
+    """Returns the cross-entropy with smoothed labels (Szegedy et al. 2016, section 7).
+
+    Args:
+      label_smoothing: in [0, 1), the share of each label's probability that is spread
+        evenly over all classes, the label's own included.
+    """
+    if label_smoothing == 0:
+        return cross_entropy
+
+    def loss(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        log_probabilities = tf.nn.log_softmax(logits)
+        uniform = -tf.reduce_mean(log_probabilities, axis=-1)
+        return (1 - label_smoothing) * cross_entropy(labels, logits) + label_smoothing * uniform
+
+    return loss
+
+
 def per_example_loss(loss: str | PerExampleLoss) -> PerExampleLoss:
     """Returns the loss function for a name; a function is returned as it is.
 
@@ -73,25 +91,26 @@ def scaled_loss(
     example_losses: tf.Tensor,
     global_batch_size: int,
     regularization: Sequence[tf.Tensor],
-    num_replicas: int,
+    num_parts: int,
 ) -> tf.Tensor:
-    """Returns this replica's share of the loss. The shares add up to the global loss.
+    """Returns one part's share of the loss. The shares add up to the global loss.
 
     The global loss is the mean over the global batch plus the sum of the
-    regularisation terms, which every replica computes and which count once.
+    regularisation terms, which are computed for every part and which count once.
 
     Args:
-      example_losses: float `[b]`, the losses of this replica's images.
-      global_batch_size: images of all replicas together.
+      example_losses: float `[b]`, the losses of the images of this part.
+      global_batch_size: images of all parts together.
       regularization: scalars, the model's `losses`.
-      num_replicas: replicas that train together.
+      num_parts: equal parts the global batch is seen in: the number of replicas, times
+        the parts that each accumulates.
 
     Returns:
       A float32 scalar (float64 if the losses are).
     """
     share = tf.reduce_sum(example_losses) / tf.cast(global_batch_size, example_losses.dtype)
     for term in regularization:
-        share += tf.cast(term, share.dtype) / num_replicas
+        share += tf.cast(term, share.dtype) / num_parts
     return share
 
 

@@ -120,29 +120,66 @@ class FusedAdam(keras.optimizers.Adam):
 
 
 def build_optimizer(
-    name: str, learning_rate: float | LearningRate, weight_decay: float | None = None
+    name: str,
+    learning_rate: float | LearningRate,
+    weight_decay: float | None = None,
+    *,
+    clip_norm: float | None = None,
+    ema_momentum: float | None = None,
+    scale_loss: bool = False,
 ) -> keras.optimizers.Optimizer:
     """Builds an optimizer; call it under the scope of the strategy.
+
+    Clipping, averaging and scaling are Keras's. Under `Trainer` they see gradients
+    that have been summed over the replicas.
 
     Args:
       name: a name in `config.OPTIMIZER_NAMES`.
       learning_rate: a number greater than 0, or a schedule.
       weight_decay: decoupled decay, used by adamw only; None for 0.004, as in Keras.
+      clip_norm: the largest Euclidean norm that the whole gradient may have, greater
+        than 0; None for no limit (Pascanu et al. 2013).
+      ema_momentum: keep an exponential moving average of the weights,
+        `momentum * average + (1 - momentum) * weights` at each step, in (0, 1); None
+        for none.
+      scale_loss: scale the loss so that float16 gradients do not vanish, and skip steps
+        whose gradient overflows (Micikevicius et al. 2018).
 
     Raises:
       ConfigError: there is no optimizer of that name.
     """
+    options: dict = {"global_clipnorm": clip_norm}
+    if ema_momentum is not None:
+        options |= {"use_ema": True, "ema_momentum": ema_momentum}
+    optimizer = _named_optimizer(name, learning_rate, weight_decay, options)
+    return keras.optimizers.LossScaleOptimizer(optimizer) if scale_loss else optimizer
+
+
+def _named_optimizer(
+    name: str, learning_rate: float | LearningRate, weight_decay: float | None, options: dict
+) -> keras.optimizers.Optimizer:
     if name == "adam":
-        return FusedAdam(learning_rate)
+        return FusedAdam(learning_rate, **options)
     if name == "adamw":
         decay = ADAMW_WEIGHT_DECAY if weight_decay is None else weight_decay
-        return FusedAdam(learning_rate, weight_decay=decay, name="adamw")
+        return FusedAdam(learning_rate, weight_decay=decay, name="adamw", **options)
     if name == "rmsprop":
-        return keras.optimizers.RMSprop(learning_rate)
+        return keras.optimizers.RMSprop(learning_rate, **options)
     if name == "sgd":
-        return keras.optimizers.SGD(learning_rate)
+        return keras.optimizers.SGD(learning_rate, **options)
     if name == "momentum":
-        return keras.optimizers.SGD(learning_rate, momentum=MOMENTUM)
+        return keras.optimizers.SGD(learning_rate, momentum=MOMENTUM, **options)
     raise errors.ConfigError(
         "optimizer", f"'{name}' is not one of {', '.join(config.OPTIMIZER_NAMES)}"
     )
+
+
+def updating_optimizer(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    """Returns the optimizer that changes the weights: what a loss-scaling one wraps."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def averaged_weights(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
+    """Returns the moving averages of the trainable variables; empty if none are kept."""
+    updating = updating_optimizer(optimizer)
+    return list(updating._model_variables_moving_average) if updating.use_ema else []

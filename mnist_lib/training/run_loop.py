@@ -66,9 +66,10 @@ class RunLoop:
         self._trainer = trainer.Trainer(
             model,
             optimizer,
-            loss=config.loss,
+            loss=configured.train_loss(config),
             strategy=strategy,
             augment=augmentation.named_augmentation(config.augmentation, config.seed),
+            accumulation_steps=config.accumulation_steps,
             jit_compile=config.jit_compile,
         )
         self._evaluator = evaluator.Evaluator(model, loss=config.loss, strategy=strategy)
@@ -163,12 +164,10 @@ class RunLoop:
         state.num_examples.assign_add(metrics.num_examples)
         images_per_second = metrics.num_examples / seconds
         self._progress.update(step, metrics.loss, metrics.accuracy, images_per_second)
-        # The schedule counts from 0: this is the rate that the last step used.
-        learning_rate = self._trainer.optimizer._learning_rate(step - 1)
         values = {
             "loss": metrics.loss,
             "accuracy": metrics.accuracy,
-            "learning_rate": learning_rate,
+            "learning_rate": self._trainer.learning_rate,
             "gradient_norm": metrics.gradient_norm,
             "images_per_second": images_per_second,
         }
@@ -195,7 +194,11 @@ class RunLoop:
     def _evaluate_validation(self) -> EvalMetrics | None:
         if not len(self._dataset.validation):
             return None
-        return self._evaluator.evaluate(pipelines.eval_batches(self._dataset.validation))
+        return self._evaluate(self._dataset.validation)
+
+    def _evaluate(self, split: loading.Split) -> EvalMetrics:
+        with self._trainer.averaged_weights():
+            return self._evaluator.evaluate(pipelines.eval_batches(split))
 
     def _train_metrics(self) -> dict[str, float]:
         """Returns loss and accuracy in training since the validation before the last step."""
@@ -213,7 +216,7 @@ class RunLoop:
 
     def _finish(self, validation: EvalMetrics | None, startup_seconds: float) -> dict:
         """Tests once, writes the results."""
-        test = self._evaluator.evaluate(pipelines.eval_batches(self._dataset.test))
+        test = self._evaluate(self._dataset.test)
         values = {"loss": test.loss, "accuracy": test.accuracy}
         self._summaries.scalars("test", self._total_steps, values)
         train_seconds = float(self._state.train_seconds.numpy())

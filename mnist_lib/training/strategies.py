@@ -50,6 +50,8 @@ def create_strategy(name: str = "mirrored", num_replicas: int = 0) -> tf.distrib
 
 def _split_cpu(num_replicas: int) -> None:
     cpu = tf.config.list_physical_devices("CPU")[0]
+    if len(tf.config.get_logical_device_configuration(cpu) or ()) >= num_replicas:
+        return
     devices = [tf.config.LogicalDeviceConfiguration() for _ in range(num_replicas)]
     try:
         tf.config.set_logical_device_configuration(cpu, devices)
@@ -94,7 +96,7 @@ def distribute_batches(batches: tf.data.Dataset, strategy: tf.distribute.Strateg
       ConfigError: B is not static, or cannot be divided by R.
     """
     num_replicas = strategy.num_replicas_in_sync
-    global_batch_size = _static_batch_size(batches)
+    global_batch_size = static_batch_size(batches)
     if global_batch_size % num_replicas:
         raise errors.ConfigError(
             "batch_size",
@@ -118,7 +120,12 @@ def distribute_batches(batches: tf.data.Dataset, strategy: tf.distribute.Strateg
     return strategy.distribute_datasets_from_function(for_worker)
 
 
-def _static_batch_size(batches: tf.data.Dataset) -> int:
+def static_batch_size(batches: tf.data.Dataset) -> int:
+    """Returns the static first dimension of all elements.
+
+    Raises:
+      ConfigError: there is none.
+    """
     sizes = {spec.shape[:1].as_list()[0] for spec in tf.nest.flatten(batches.element_spec)}
     size = sizes.pop()
     if sizes or size is None:

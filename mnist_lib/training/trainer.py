@@ -20,7 +20,15 @@ import tensorflow as tf
 
 from mnist_lib import errors
 from mnist_lib.datasets import augmentation
-from mnist_lib.training import losses, strategies
+from mnist_lib.training import (
+    added_losses,
+    local_gradients,
+    losses,
+    optimizers,
+    replica_seeds,
+    strategies,
+    trainable,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,9 +67,9 @@ class TrainMetrics:
 def _gradients_already_reduced(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
     """Keeps `optimizer.apply` from summing gradients over the replicas again.
 
-    Keras sums inside `apply` and has no argument to leave it out. The method is
-    replaced on this one object while the step is traced, and put back after, so
-    that the optimizer still works with `fit`.
+    Keras sums inside `apply`, after clipping, and has no argument to leave it out. The
+    method is replaced on this one object while the step is traced, and put back
+    after, so that the optimizer still works with `fit`.
     """
     optimizer._all_reduce_sum_gradients = list
     try:
@@ -87,45 +95,97 @@ class Trainer:
         loss: str | losses.PerExampleLoss = "cross_entropy",
         strategy: tf.distribute.Strategy | None = None,
         augment: augmentation.Augmentation | None = None,
+        accumulation_steps: int = 1,
         jit_compile: bool = False,
     ):
         """Builds the optimizer's variables.
 
         Args:
           model: made under `strategy.scope()`; inputs `[b, ...]`, logits `[b, C]`.
-          optimizer: made under `strategy.scope()`. Clipping, gradient accumulation and
-            loss scaling by the optimizer are refused: Keras applies them per replica.
+          optimizer: made under `strategy.scope()`. Its clipping, moving average and loss
+            scaling see the gradient of the global batch.
           loss: a name in `config.LOSS_NAMES`, or a function of (labels `[b]`, logits
             `[b, C]`) that returns a loss per example, `[b]`.
           strategy: where to train; None for the strategy in scope.
           augment: changes the images of each step, on the device that trains on them.
+          accumulation_steps: equal parts in which each replica sees its rows, at least 1.
+            The batch, and the step, are those of 1; the memory is that of a part.
           jit_compile: compile the forward pass of the model with XLA.
 
         Raises:
-          ConfigError: the model was made elsewhere, or the optimizer does more than update.
+          ConfigError: the model or the optimizer was made elsewhere, or has something
+            that would not be right on several replicas or in several parts.
         """
         self.model = model
         self.optimizer = optimizer
         self.strategy = strategy or tf.distribute.get_strategy()
-        self._loss = losses.per_example_loss(loss)
         self._augment = augment
-        _check_optimizer(optimizer)
+        self._accumulation_steps = accumulation_steps
+        self._updating = optimizers.updating_optimizer(optimizer)
+        trainable.check_optimizer(self._updating)
+        num_replicas = self.strategy.num_replicas_in_sync
+        trainable.check_batch_normalization(model, num_replicas, accumulation_steps)
         with self.strategy.scope():
-            _check_scope(model.variables, "model")
+            trainable.check_scope(model.variables, "model")
             optimizer.build(model.trainable_variables)
-            _check_scope(optimizer.variables, "optimizer")
-        self._forward = (
-            tf.function(self._model_logits, jit_compile=True) if jit_compile else self._model_logits
+            trainable.check_scope(optimizer.variables, "optimizer")
+        self._local_gradients = local_gradients.LocalGradientFunction(
+            model,
+            losses.per_example_loss(loss),
+            forward=(
+                tf.function(self._forward, jit_compile=True) if jit_compile else self._forward
+            ),
+            scale_loss=optimizer.scale_loss,
+            accumulation_steps=accumulation_steps,
         )
 
     @property
     def step(self) -> int:
-        """Optimizer steps taken so far."""
-        return int(self.optimizer.iterations.numpy())
+        """Steps taken so far, those included that loss scaling has skipped."""
+        return int(self._step_counter.numpy())
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate that the last update used; before the first, that of the first."""
+        rate = self._updating._learning_rate
+        if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+            rate = rate(tf.maximum(self._updating.iterations - 1, 0))
+        return float(rate.numpy())
 
     def distribute(self, batches: tf.data.Dataset):
-        """Divides global batches among the replicas; see `distribute_batches`."""
-        return strategies.distribute_batches(batches, self.strategy)
+        """Divides global batches among the replicas; see `distribute_batches`.
+
+        Raises:
+          ConfigError: a replica's rows cannot be divided by `accumulation_steps`.
+        """
+        distributed = strategies.distribute_batches(batches, self.strategy)
+        parts = self.strategy.num_replicas_in_sync * self._accumulation_steps
+        batch_size = strategies.static_batch_size(batches)
+        if batch_size % parts:
+            raise errors.ConfigError(
+                "accumulation_steps",
+                f"{self._accumulation_steps} parts on each of "
+                f"{self.strategy.num_replicas_in_sync} replicas do not divide batches of "
+                f"{batch_size} images; choose a batch_size that is a multiple of {parts}",
+            )
+        return distributed
+
+    @contextlib.contextmanager
+    def averaged_weights(self) -> Iterator[None]:
+        """Puts the moving averages in the place of the weights while it is open.
+
+        Does nothing if the optimizer keeps none.
+        """
+        averages = optimizers.averaged_weights(self.optimizer)
+        variables = self.model.trainable_variables[: len(averages)]
+        weights = [tf.identity(variable.value) for variable in variables]
+        try:
+            for variable, average in zip(variables, averages, strict=True):
+                variable.value.assign(average.value)
+            yield
+        finally:
+            for variable, weight in zip(variables, weights, strict=True):
+                variable.value.assign(weight)
 
     def train(self, batches: Iterator, num_steps: int) -> TrainMetrics:
         """Takes `num_steps` steps.
@@ -154,6 +214,12 @@ class Trainer:
             first_nonfinite_step=int(first_bad),
         )
 
+    @property
+    def _step_counter(self) -> tf.Variable:
+        # Of a loss-scaling optimizer `iterations` counts updates; its own counter, which
+        # Keras leaves at 0, counts the steps.
+        return self.optimizer._iterations.value
+
     @tf.function
     def _train_steps(self, batches, num_steps: tf.Tensor) -> tuple[tf.Tensor, ...]:
         loss_sum = tf.constant(0.0, tf.float64)
@@ -162,83 +228,75 @@ class Trainer:
         norm = tf.constant(0.0, tf.float64)
         first_bad = tf.constant(0, tf.int64)
         for _ in tf.range(num_steps):
-            with _gradients_already_reduced(self.optimizer):
+            with (
+                _gradients_already_reduced(self._updating),
+                replica_seeds.different_in_each_part(self.model),
+                added_losses.kept_apart(self.model),
+            ):
                 results = self.strategy.run(self._replica_step, args=(next(batches),))
             # All replicas return the same global values: take the first local one.
             local = [self.strategy.experimental_local_results(value)[0] for value in results]
-            loss, batch_correct, batch_examples, norm, step = local
+            loss, batch_correct, batch_examples, norm, is_bad, step = local
             loss_sum += loss * tf.cast(batch_examples, tf.float64)
             correct += batch_correct
             examples += batch_examples
-            is_bad = tf.logical_not(tf.math.is_finite(loss) & tf.math.is_finite(norm))
             first_bad = tf.where((first_bad == 0) & is_bad, step, first_bad)
         return loss_sum, correct, examples, norm, first_bad
 
-    def _model_logits(self, images: tf.Tensor) -> tf.Tensor:
-        return self.model(images, training=True)
+    def _forward(self, images: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        with added_losses.collecting() as added:
+            logits = self.model(images, training=True)
+        return logits, added
 
     def _replica_step(self, batch) -> tuple[tf.Tensor, ...]:
         """One step on this replica's rows; returns values of the global batch."""
         images, labels = batch
         replica = tf.distribute.get_replica_context()
-        num_replicas = replica.num_replicas_in_sync
-        examples = labels.shape[0] * num_replicas
-        variables = self.model.trainable_variables
+        examples = labels.shape[0] * replica.num_replicas_in_sync
         if self._augment is not None:
-            first = tf.cast(self.optimizer.iterations.value, tf.int64) * examples
+            first = tf.cast(self._step_counter, tf.int64) * examples
             first += tf.cast(replica.replica_id_in_sync_group, tf.int64) * labels.shape[0]
             images = self._augment(images, first)
-        with tf.GradientTape() as tape:
-            logits = self._forward(images)
-            example_losses = self._loss(labels, logits)
-            losses.check_per_example(example_losses, labels)
-            loss = losses.scaled_loss(example_losses, examples, self.model.losses, num_replicas)
-        gradients = tape.gradient(loss, [variable.value for variable in variables])
-        correct = tf.reduce_sum(tf.cast(_is_correct(labels, logits), tf.float32))
-        present = [gradient for gradient in gradients if gradient is not None]
-        *present, loss, correct = replica.all_reduce(
-            tf.distribute.ReduceOp.SUM, [*present, loss, correct]
-        )
-        reduced = iter(present)
-        gradients = [None if gradient is None else next(reduced) for gradient in gradients]
-        self.optimizer.apply(gradients, variables)
+        local = self._local_gradients(images, labels)
+        gradients, loss, correct = all_reduce_sum(local)
+        norm = tf.linalg.global_norm([gradient for gradient in gradients if gradient is not None])
+        is_bad, norm = self._judge(loss, norm)
+        self.optimizer.apply(gradients, self.model.trainable_variables)
+        if self.optimizer is not self._updating:
+            self._step_counter.assign_add(1)
         return (
             tf.cast(loss, tf.float64),
             tf.cast(correct, tf.int64),
             tf.constant(examples, tf.int64),
-            tf.cast(tf.linalg.global_norm(present), tf.float64),
-            tf.cast(self.optimizer.iterations.value, tf.int64),
+            tf.cast(norm, tf.float64),
+            is_bad,
+            tf.cast(self._step_counter, tf.int64),
         )
 
-
-def _is_correct(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    return tf.argmax(logits, axis=-1, output_type=tf.int32) == tf.cast(labels, tf.int32)
-
-
-def _check_optimizer(optimizer: keras.optimizers.Optimizer) -> None:
-    """Refuses what Keras would do to each replica's gradient before it is reduced."""
-    if hasattr(optimizer, "inner_optimizer"):
-        raise errors.ConfigError(
-            "optimizer",
-            f"{optimizer.name} scales the loss, which is not supported; pass its inner one",
-        )
-    if getattr(optimizer, "gradient_accumulation_steps", None):
-        raise errors.ConfigError(
-            "optimizer", "gradient_accumulation_steps is not supported; use a larger batch_size"
-        )
-    for option in ("clipnorm", "global_clipnorm", "clipvalue"):
-        if getattr(optimizer, option, None) is not None:
-            raise errors.ConfigError(
-                "optimizer", f"{option} clips each replica's gradient by itself; leave it out"
-            )
+    def _judge(self, loss: tf.Tensor, norm: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns whether the step has diverged, and the norm without loss scale."""
+        is_finite = tf.math.is_finite(loss)
+        if self.optimizer is self._updating:
+            return tf.logical_not(is_finite & tf.math.is_finite(norm)), norm
+        scale = self.optimizer.dynamic_scale.value
+        # An overflow halves the scale and the step is skipped. Below 1 there is no scale
+        # to blame.
+        return tf.logical_not(is_finite) | (scale < 1.0), norm / tf.cast(scale, norm.dtype)
 
 
-def _check_scope(variables, owner: str) -> None:
-    """Checks that variables were made under the strategy that is in scope."""
-    for variable in variables:
-        if not tf.distribute.get_strategy().extended.variable_created_in_scope(variable.value):
-            raise errors.ConfigError(
-                owner,
-                f"{variable.path} was not made under the strategy; make the {owner} inside "
-                "`with strategy.scope():`",
-            )
+def all_reduce_sum(
+    local: local_gradients.LocalGradients,
+) -> tuple[list[tf.Tensor | None], tf.Tensor, tf.Tensor]:
+    """Sums over the replicas, in one pack; call it in replica context.
+
+    Returns:
+      The gradients, the loss, and the number of images predicted right, of the global
+      batch, the same on every replica.
+    """
+    present = [gradient for gradient in local.gradients if gradient is not None]
+    *present, loss, correct = tf.distribute.get_replica_context().all_reduce(
+        tf.distribute.ReduceOp.SUM, [*present, local.loss, local.num_correct]
+    )
+    reduced = iter(present)
+    gradients = [None if gradient is None else next(reduced) for gradient in local.gradients]
+    return gradients, loss, correct

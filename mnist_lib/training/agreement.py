@@ -1,0 +1,132 @@
+"""What the workers of one run must have in common, and how they end together."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from mnist_lib import errors
+from mnist_lib.training import clusters
+
+_TEXT_BYTES = 16 * 1024
+_TASK = re.compile(r"/job:(\w+)/(?:replica:\d+/)?task:(\d+)")
+_REPORTED = re.compile(r"Error reported from /job:(\w+)/(?:replica:\d+/)?task:(\d+): (.*)")
+_LOST = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.CancelledError,
+    tf.errors.FailedPreconditionError,
+    tf.errors.InternalError,
+)
+
+
+class Workers:
+    """The workers of a run, seen from one of them; also of a run that has just one."""
+
+    def __init__(self, strategy: tf.distribute.Strategy, cluster: clusters.Cluster | None):
+        """Keeps its arguments; `cluster` is None for a run in one process."""
+        self._strategy = strategy
+        self._cluster = cluster
+        self._gather_bytes = tf.function(self._gather)
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this process is the one that writes files."""
+        return self._cluster is None or self._cluster.index == 0
+
+    def check_same(self, facts: dict) -> None:
+        """Checks that all workers hold the same facts; all must call it.
+
+        Args:
+          facts: names and JSON values.
+
+        Raises:
+          ConfigError: names the first fact that differs, on every worker alike.
+        """
+        if self._cluster is None:
+            return
+        of_worker = [json.loads(text) for text in self._exchange(json.dumps(facts))]
+        for index, other in enumerate(of_worker):
+            for name, value in of_worker[0].items():
+                if other[name] != value:
+                    raise errors.ConfigError(
+                        name,
+                        f"is {other[name]} on {self._cluster.describe(index)}, but {value} on "
+                        f"{self._cluster.describe(0)}; start all workers with the same flags, "
+                        "versions and data, and a --workdir that all of them see",
+                    )
+
+    def any_of(self, condition: bool) -> bool:
+        """Returns whether `condition` is true on any worker; all must call it."""
+        if self._cluster is None:
+            return condition
+        return any(text == "true" for text in self._exchange(json.dumps(condition)))
+
+    @contextlib.contextmanager
+    def ending_together(self) -> Iterator[None]:
+        """Tells the others of an error here, and turns their loss into an error here.
+
+        Raises:
+          WorkerLostError: another worker is lost or has failed.
+        """
+        if self._cluster is None:
+            yield
+            return
+        try:
+            yield
+        except _LOST as error:
+            raise errors.WorkerLostError(self._describe_loss(str(error))) from error
+        except BaseException as error:
+            # RunInterruptedError and ConfigError from `check_same` are raised by all alike.
+            _report(f"{type(error).__name__}: {error}")
+            raise
+
+    def _describe_loss(self, message: str) -> str:
+        assert self._cluster is not None
+        remedy = "Start all workers again with the same --workdir to go on."
+        reported = _REPORTED.search(message)
+        if reported and "stopped sending heartbeats" not in message:
+            job, task, cause = reported.groups()
+            return f"workers: {job} {task} has failed: {cause} {remedy}"
+        lost = self._cluster.unreachable()
+        if not lost:
+            named = {(job, int(task)) for job, task in _TASK.findall(message)}
+            lost = [i for i in self._cluster.others() if self._cluster.tasks[i] in named]
+        # Heartbeats go to the first; when they fail and it is another's, it is the one.
+        lost = lost or ([0] if self._cluster.index else self._cluster.others())
+        names = ", ".join(self._cluster.describe(index) for index in lost)
+        return f"workers: {names} is lost. {remedy}"
+
+    def _exchange(self, text: str) -> list[str]:
+        """Returns the text that each worker passed, the chief's first."""
+        encoded = text.encode()
+        if len(encoded) > _TEXT_BYTES:
+            raise ValueError(f"{len(encoded)} bytes are more than workers can exchange")
+        padded = np.frombuffer(encoded.ljust(_TEXT_BYTES), np.uint8).astype(np.int32)
+        gathered = self._gather_bytes(tf.constant(padded[None]))
+        rows = self._strategy.experimental_local_results(gathered)[0].numpy()
+        assert self._cluster is not None
+        rows = rows[:: len(rows) // len(self._cluster.tasks)]  # one replica of each worker
+        return [bytes(row.astype(np.uint8)).decode().rstrip() for row in rows]
+
+    def _gather(self, row: tf.Tensor):
+        def on_replica(row: tf.Tensor) -> tf.Tensor:
+            return tf.distribute.get_replica_context().all_gather(row + 0, axis=0)
+
+        return self._strategy.run(on_replica, args=(row,))
+
+
+def _report(message: str) -> None:
+    """Has the coordination service abort what the other workers wait for, and say why."""
+    from tensorflow.python.eager import context
+
+    line = " ".join(message.split())[:1000]
+    # A cluster that is broken already has nobody to tell.
+    with contextlib.suppress(tf.errors.OpError, ValueError):
+        context.context().report_error_to_cluster(tf.errors.ABORTED, line)
