@@ -69,3 +69,9 @@ class RunInterruptedError(MnistLibError):
     """A signal stopped the run after its state was saved (exit 75)."""
 
     exit_code = os.EX_TEMPFAIL
+
+
+class WorkerLostError(MnistLibError):
+    """Another worker of the run is lost or has failed (exit 75)."""
+
+    exit_code = os.EX_TEMPFAIL

@@ -25,7 +25,19 @@ def run(main: Callable[[], None]) -> None:
 
     The last line on standard error names what is wrong and what to do.
     """
-    _parse()
+    arguments = _parse()
+    if arguments:
+        _fail(os.EX_USAGE, f"'{arguments[0]}' is not a flag; flags look like --name=value")
+    _call(main)
+
+
+def run_with_arguments(main: Callable[[list[str]], None]) -> None:
+    """Like `run`, for a script that takes arguments after its flags and `--`."""
+    arguments = _parse()
+    _call(lambda: main(arguments))
+
+
+def _call(main: Callable[[], None]) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     logger = logging.getLogger("mnist_lib")
@@ -49,7 +61,8 @@ def run(main: Callable[[], None]) -> None:
         _fail_internally(error)
 
 
-def _parse() -> None:
+def _parse() -> list[str]:
+    """Parses the flags; returns what follows them."""
     app.define_help_flags()
     main_module = sys.modules["__main__"]
     main_module.__doc__ = f"{main_module.__doc__}{_EXIT_CODES}"
@@ -59,8 +72,7 @@ def _parse() -> None:
         _fail(os.EX_USAGE, f"{error} (--help lists the flags)")
     except SystemExit:  # absl has printed the help, and would exit with 1
         sys.exit(os.EX_OK)
-    if len(rest) > 1:
-        _fail(os.EX_USAGE, f"'{rest[1]}' is not a flag; flags look like --name=value")
+    return rest[1:]
 
 
 def _fail(exit_code: int, message: str) -> None:

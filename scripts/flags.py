@@ -53,6 +53,7 @@ _HELP = {
     "seed": "decides initial weights, order and dropout",
     "strategy": _names(configs.STRATEGY_NAMES),
     "num_replicas": "logical devices to split one CPU into, for trying out replicas (0: the real)",
+    "worker_timeout_seconds": "seconds in which workers must join, and a lost one is noticed",
     "steps_per_loop": "steps between two looks at the loop: logging, signals",
     "eval_every": "steps between two validations (default: an epoch)",
     "checkpoint_every": "steps between two checkpoints (default: an epoch)",

@@ -8,7 +8,7 @@ import command_line
 import flags
 
 from mnist_lib import runtime
-from mnist_lib.training import run_directory
+from mnist_lib.training import clusters, run_directory
 
 flags.define_train_flags()
 
@@ -17,6 +17,8 @@ def main() -> None:
     config = flags.train_config()
     if flags.FLAGS.workdir is not None:
         run_directory.RunDirectory(flags.FLAGS.workdir).check_usable()
+    if config.strategy == "multi_worker_mirrored":
+        clusters.check_environment()
     runtime.configure_before_tensorflow()
     if config.deterministic:
         runtime.make_deterministic(config.seed)

@@ -76,7 +76,16 @@ def check_environment() -> None:
         )
 
 
-def join(timeout_seconds: int) -> tuple[tf.distribute.MultiWorkerMirroredStrategy, Cluster]:
+def cluster_of(strategy: tf.distribute.Strategy) -> Cluster | None:
+    """Returns the cluster that a strategy spans; None if it is of this process alone."""
+    resolver = strategy.cluster_resolver
+    jobs = resolver.cluster_spec().as_dict() if resolver is not None else {}
+    if not jobs:
+        return None
+    return _cluster(jobs, resolver.task_type, resolver.task_id)
+
+
+def join(timeout_seconds: int) -> tf.distribute.MultiWorkerMirroredStrategy:
     """Waits for all workers and returns the strategy that spans them.
 
     Args:
@@ -97,7 +106,8 @@ def join(timeout_seconds: int) -> tuple[tf.distribute.MultiWorkerMirroredStrateg
         resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
         cluster = _from_tf_config(os.environ[_TF_CONFIG])
     else:
-        resolver, cluster = _from_slurm()
+        resolver = _slurm_resolver()
+        cluster = _cluster(resolver.cluster_spec().as_dict(), "worker", resolver.task_id)
         _check_port_is_free(cluster.addresses[cluster.index])
     foreign = [address for address in cluster.addresses if not _is_loopback(address)]
     if foreign:
@@ -114,8 +124,7 @@ def join(timeout_seconds: int) -> tuple[tf.distribute.MultiWorkerMirroredStrateg
         timeout_seconds,
     )
     with _exit_unless_joined(cluster, timeout_seconds):
-        strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
-    return strategy, cluster
+        return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
 
 
 def _from_tf_config(text: str) -> Cluster:
@@ -133,7 +142,6 @@ def _from_tf_config(text: str) -> Cluster:
         raise _bad_tf_config("it has parameter servers (ps), which Keras 3 does not support")
     if not isinstance(jobs, dict) or not set(jobs) <= {"chief", "worker"}:
         raise _bad_tf_config(f"its jobs are {list(jobs)}; only chief and worker train")
-    tasks = [(name, n) for name in ("chief", "worker") for n in range(len(jobs.get(name, ())))]
     addresses = [address for name in ("chief", "worker") for address in jobs.get(name, ())]
     for address in addresses:
         host, _, port = str(address).rpartition(":")
@@ -141,9 +149,18 @@ def _from_tf_config(text: str) -> Cluster:
             raise _bad_tf_config(f"{address!r} is not an address like host:port")
     if len(set(addresses)) < len(addresses):
         raise _bad_tf_config(f"two workers have the same address ({', '.join(addresses)})")
-    if isinstance(task_index, bool) or (job, task_index) not in tasks:
-        count = len(jobs.get(job, ())) if isinstance(job, str) else 0
-        raise _bad_tf_config(f"its task is {job} {task_index}, but its cluster has {count} of {job}")
+    count = len(jobs.get(job, ())) if isinstance(job, str) else 0
+    if isinstance(task_index, bool) or task_index not in range(count):
+        raise _bad_tf_config(
+            f"its task is {job} {task_index}, but its cluster has {count} of {job}"
+        )
+    return _cluster(jobs, job, task_index)
+
+
+def _cluster(jobs: dict, job: str, task_index: int) -> Cluster:
+    """Returns the cluster with its chief, or else its worker 0, first."""
+    tasks = [(name, n) for name in ("chief", "worker") for n in range(len(jobs.get(name, ())))]
+    addresses = [jobs[name][n] for name, n in tasks]
     return Cluster(tuple(tasks), tuple(addresses), tasks.index((job, task_index)))
 
 
@@ -151,17 +168,15 @@ def _bad_tf_config(problem: str) -> errors.ConfigError:
     return errors.ConfigError(_TF_CONFIG, f"{problem}; correct the environment variable")
 
 
-def _from_slurm() -> tuple[tf.distribute.cluster_resolver.ClusterResolver, Cluster]:
+def _slurm_resolver() -> tf.distribute.cluster_resolver.SlurmClusterResolver:
     import tensorflow as tf
 
     try:
         resolver = tf.distribute.cluster_resolver.SlurmClusterResolver()
-        jobs = resolver.cluster_spec().as_dict()
+        resolver.cluster_spec()  # which sets its task_id too
     except (RuntimeError, ValueError, IndexError) as error:
         raise errors.ConfigError("SLURM_*", f"do not describe a job step ({error})") from error
-    addresses = jobs["worker"]
-    tasks = tuple(("worker", index) for index in range(len(addresses)))
-    return resolver, Cluster(tasks, tuple(addresses), resolver.task_id)
+    return resolver
 
 
 def _check_port_is_free(address: str) -> None:
@@ -201,8 +216,8 @@ def _configure_coordination(cluster: Cluster, timeout_seconds: int) -> None:
     """Has TensorFlow notice a silent worker in half of the time."""
     # Neither has a public name. MultiWorkerMirroredStrategy makes the same call, with
     # default times, unless it has been made.
+    from tensorflow.compiler.xla.tsl.protobuf import coordination_config_pb2
     from tensorflow.python.eager import context
-    from xla.tsl.protobuf import coordination_config_pb2
 
     jobs = [job for job, _ in cluster.tasks]
     leader_job, leader_task = cluster.tasks[0]

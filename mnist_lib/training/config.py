@@ -32,8 +32,11 @@ FREE_TO_CHANGE = frozenset(
         "checkpoint_every",
         "summaries",
         "progress",
+        "worker_timeout_seconds",
     }
 )
+# Of these, each worker of a run may have its own.
+_FREE_FOR_EACH_WORKER = frozenset({"data_dir", "manual_dir", "download", "progress"})
 _REPLICA_FIELDS = frozenset({"strategy", "num_replicas"})
 
 
@@ -73,6 +76,8 @@ class TrainConfig:
       seed: decides weights, order and dropout, in [0, 2**31).
       strategy: a name in `STRATEGY_NAMES`.
       num_replicas: logical devices to split one CPU into; 0: the real devices.
+      worker_timeout_seconds: how long the workers of multi_worker_mirrored wait for each
+        other at the start, and after which a lost one ends the others; at least 10.
       steps_per_loop: steps between two looks of Python at the loop.
       eval_every: steps between two validations; None for once per epoch.
       checkpoint_every: steps between two checkpoints; None for once per epoch.
@@ -111,6 +116,7 @@ class TrainConfig:
     seed: int = 0
     strategy: str = "mirrored"
     num_replicas: int = 0
+    worker_timeout_seconds: int = 60
     steps_per_loop: int = 50
     eval_every: int | None = None
     checkpoint_every: int | None = None
@@ -165,6 +171,11 @@ class TrainConfig:
             )
         return cls(**values)
 
+    def common_fields(self) -> dict:
+        """Returns what all workers of a run must have alike."""
+        fields = dataclasses.asdict(self)
+        return {name: fields[name] for name in fields if name not in _FREE_FOR_EACH_WORKER}
+
     def check_resumable_as(self, other: TrainConfig, *, allow_other_replicas: bool = False) -> None:
         """Checks that a run of this configuration may go on as `other`.
 
@@ -215,6 +226,7 @@ class TrainConfig:
             "train_steps": 1,
             "seed": 0,
             "num_replicas": 0,
+            "worker_timeout_seconds": 10,
             "steps_per_loop": 1,
             "eval_every": 1,
             "checkpoint_every": 1,
@@ -264,6 +276,12 @@ class TrainConfig:
             raise errors.ConfigError(
                 "num_replicas",
                 f"{self.num_replicas} replicas need --strategy=mirrored, not {self.strategy}",
+            )
+        if self.num_replicas and self.strategy == "multi_worker_mirrored":
+            raise errors.ConfigError(
+                "num_replicas",
+                "each worker of multi_worker_mirrored is one replica on a CPU; leave it out, and "
+                "start more workers",
             )
         if self.num_replicas and self.batch_size % self.num_replicas:
             raise errors.ConfigError(

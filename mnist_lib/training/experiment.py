@@ -12,7 +12,14 @@ import tensorflow as tf
 
 from mnist_lib import errors, models
 from mnist_lib.datasets import catalog, loading, preparation
-from mnist_lib.training import configured, interruption, run_directory, run_loop, strategies
+from mnist_lib.training import (
+    agreement,
+    configured,
+    interruption,
+    run_directory,
+    run_loop,
+    strategies,
+)
 from mnist_lib.training.config import TrainConfig
 
 _logger = logging.getLogger(__name__)
@@ -43,6 +50,7 @@ def train_and_evaluate(
       DataNotFoundError, CorruptDataError: from loading the data.
       DivergedError: loss or gradient became infinite or NaN.
       RunInterruptedError: a signal arrived; the state was saved.
+      WorkerLostError: another worker of the run is lost or has failed.
       CheckpointError, StorageError: from reading or writing checkpoints.
     """
     started = time.monotonic()
@@ -54,19 +62,38 @@ def train_and_evaluate(
             return results
     elif config.strategy == "multi_worker_mirrored":
         raise errors.ConfigError("workdir", "several workers need one; pass the same to all")
-    strategy = strategies.create_strategy(config.strategy, config.num_replicas)
-    _check_devices(config, strategy)
+    strategy = strategies.create_strategy(
+        config.strategy,
+        config.num_replicas,
+        worker_timeout_seconds=config.worker_timeout_seconds,
+    )
+    workers = agreement.Workers(strategy, config.worker_timeout_seconds)
+    with workers.ending_together():
+        workers.check_same(config.common_fields() | run_directory.versions())
+        _check_devices(config, strategy)
+        return _run(config, workdir, data, allow_other_replicas, workers, started)
+
+
+def _run(
+    config: TrainConfig,
+    workdir: str | os.PathLike[str] | None,
+    data: loading.ImageDataset | None,
+    allow_other_replicas: bool,
+    workers: agreement.Workers,
+    started: float,
+) -> dict:
+    """Loads the data and trains, as one of `workers`."""
     is_auto = data is None and config.dataset == catalog.AUTO
     data = data or configured.load_dataset(config)
     if is_auto:
         config = dataclasses.replace(config, dataset=data.name)
     run = run_directory.RunDirectory(workdir or run_directory.new_workdir(data.name, config.model))
-    chief = strategies.is_chief(strategy)
-    with run.lock() if chief else contextlib.nullcontext(), interruption.stop_on_signal() as stop:
+    lock = run.lock() if workers.is_chief else contextlib.nullcontext()
+    with lock, interruption.stop_on_signal() as stop:
         # Again, now that no other process can change it.
         results = _finished_results(run, config, allow_other_replicas)
         if results is None:
-            results = run_loop.RunLoop(config, run, data, strategy, stop, chief).run(started)
+            results = run_loop.RunLoop(config, run, data, workers, stop).run(started)
     if is_auto and data.name != catalog.MNIST.name:
         preparation.warn_of_substitute()
     return results

@@ -21,6 +21,16 @@ class StopRequest:
 
     signal_name: str | None = None
 
+    @property
+    def is_requested(self) -> bool:
+        """Whether this process has been asked."""
+        return self.signal_name is not None
+
+    @property
+    def reason(self) -> str:
+        """What has asked for it, for a message."""
+        return self.signal_name or "a signal to another worker"
+
 
 @contextlib.contextmanager
 def stop_on_signal() -> Iterator[StopRequest]:

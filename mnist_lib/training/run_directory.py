@@ -213,13 +213,19 @@ def _to_json(values: dict) -> str:
     return json.dumps(values, indent=2) + "\n"
 
 
-def _process_facts() -> dict:
+def versions() -> dict:
+    """Returns the versions that the numbers of a run depend on."""
     packages = ("tensorflow", "keras", "tensorflow-datasets", "tensorboard", "numpy")
     return {
         "mnist_lib": version.__version__,
         "python": platform.python_version(),
-        "platform": platform.platform(),
         "packages": {package: metadata.version(package) for package in packages},
+    }
+
+
+def _process_facts() -> dict:
+    return versions() | {
+        "platform": platform.platform(),
         "command": sys.argv,
         "git_commit": _git_commit(),
     }

@@ -14,6 +14,7 @@ from mnist_lib.datasets import augmentation, loading, pipelines
 from mnist_lib.inspection import summaries
 from mnist_lib.inspection.metrics import EvalMetrics
 from mnist_lib.training import (
+    agreement,
     checkpoints,
     configured,
     evaluator,
@@ -49,17 +50,18 @@ class RunState(tf.Module):
 class RunLoop:
     """One process's part in one run."""
 
-    def __init__(self, config, run, dataset, strategy, stop, chief):
+    def __init__(self, config, run, dataset, workers, stop):
         self._config: TrainConfig = config
         self._run: run_directory.RunDirectory = run
         self._dataset: loading.ImageDataset = dataset
         self._stop: interruption.StopRequest = stop
-        self._chief: bool = chief
+        self._workers: agreement.Workers = workers
+        self._chief = workers.is_chief
         self._total_steps = config.total_steps(len(dataset.train))
         steps_per_epoch = config.steps_per_epoch(len(dataset.train))
         self._eval_every = config.eval_every or steps_per_epoch
         self._checkpoint_every = config.checkpoint_every or steps_per_epoch
-        self._strategy = strategy
+        self._strategy = strategy = workers.strategy
         model, optimizer = configured.build_model_and_optimizer(
             config, len(dataset.train), len(dataset.class_names), strategy
         )
@@ -90,6 +92,8 @@ class RunLoop:
         _logger.info("Look at it with: tensorboard --logdir %s", shlex.quote(str(self._run.path)))
         _logger.info("Starting at step %d of %d", resumed_at or 0, self._total_steps)
         facts = self._facts()
+        common = {name: value for name, value in facts.items() if name != "devices"}
+        self._workers.check_same({"checkpoint": resumed_at} | common)
         self._run.check_same_data(facts)
         if self._chief:
             self._run.write_config(self._config)
@@ -118,12 +122,12 @@ class RunLoop:
             validation = None
             if step % self._eval_every == 0 or step == self._total_steps:
                 validation = self._validate(step)
-            stopping = self._stop.signal_name is not None and step < self._total_steps
+            stopping = self._workers.any_of(self._stop.is_requested) and step < self._total_steps
             if step % self._checkpoint_every == 0 or step == self._total_steps or stopping:
                 self._save(step)
             if stopping:
                 raise errors.RunInterruptedError(
-                    f"{self._run.path}: stopped by {self._stop.signal_name}, saved at step {step} "
+                    f"{self._run.path}: stopped by {self._stop.reason}, saved at step {step} "
                     f"of {self._total_steps}. Start again with --workdir={self._run.path} to go on."
                 )
         return validation

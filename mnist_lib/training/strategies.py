@@ -5,17 +5,21 @@ from __future__ import annotations
 import tensorflow as tf
 
 from mnist_lib import errors
-from mnist_lib.training import config
+from mnist_lib.training import clusters, config
 
 
-def create_strategy(name: str = "mirrored", num_replicas: int = 0) -> tf.distribute.Strategy:
+def create_strategy(
+    name: str = "mirrored", num_replicas: int = 0, *, worker_timeout_seconds: int = 60
+) -> tf.distribute.Strategy:
     """Creates a strategy.
 
     Args:
       name: a name in `config.STRATEGY_NAMES`. `mirrored` uses all GPUs, or the CPU
-        if there is none; `multi_worker_mirrored` reads `TF_CONFIG`.
+        if there is none; `multi_worker_mirrored` joins the workers that `TF_CONFIG` or
+        Slurm names, and is to be made before anything else uses TensorFlow.
       num_replicas: if not 0, the CPU is split into that many logical devices and
         each is a replica. For trying out what replicas do; it makes nothing faster.
+      worker_timeout_seconds: see `clusters.join`.
 
     Returns:
       The strategy.
@@ -37,7 +41,7 @@ def create_strategy(name: str = "mirrored", num_replicas: int = 0) -> tf.distrib
         gpus = tf.config.list_logical_devices("GPU")
         return tf.distribute.OneDeviceStrategy("/gpu:0" if gpus and not num_replicas else "/cpu:0")
     if name == "multi_worker_mirrored":
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        return clusters.join(worker_timeout_seconds)
     if num_replicas:
         # TensorFlow's collectives would do, but hold one group of devices per process.
         return tf.distribute.MirroredStrategy(
@@ -64,18 +68,6 @@ def _split_cpu(num_replicas: int) -> None:
                 f"initialised {found}. Call create_strategy before anything else uses "
                 "TensorFlow in this process",
             ) from error
-
-
-def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process is the one that writes files."""
-    resolver = strategy.cluster_resolver
-    if resolver is None or not resolver.cluster_spec().as_dict():
-        return True
-    return resolver.task_type in (None, "chief") or (
-        resolver.task_type == "worker"
-        and resolver.task_id == 0
-        and "chief" not in resolver.cluster_spec().jobs
-    )
 
 
 def distribute_batches(batches: tf.data.Dataset, strategy: tf.distribute.Strategy):
