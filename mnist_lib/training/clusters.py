@@ -1,12 +1,10 @@
-"""The workers of a run on several machines: who they are, and joining them.
+"""The workers of a run in several processes: who they are.
 
-`TF_CONFIG` or Slurm says who they are; it is checked before TensorFlow is started.
-Then `tf.distribute` connects them, and its coordination service finds lost ones.
+`TF_CONFIG` or Slurm says it, and is checked before TensorFlow is started.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import errno
 import ipaddress
@@ -14,10 +12,7 @@ import json
 import logging
 import os
 import socket
-import sys
-import threading
 import typing
-from collections.abc import Iterator
 
 from mnist_lib import errors
 
@@ -54,9 +49,23 @@ class Cluster:
         """Returns the indices of all but this one."""
         return [index for index in range(len(self.tasks)) if index != self.index]
 
+    def host_and_port(self, index: int) -> tuple[str, int]:
+        """Returns the two parts of an address."""
+        host, _, port = self.addresses[index].rpartition(":")
+        return host.strip("[]"), int(port)
+
+    def port(self, index: int) -> int:
+        """Returns the port of an address."""
+        return self.host_and_port(index)[1]
+
+    def is_loopback(self) -> bool:
+        """Returns whether all of them are on this machine, by their addresses."""
+        hosts = [self.host_and_port(index)[0] for index in range(len(self.tasks))]
+        return all(host == "localhost" or _is_loopback(host) for host in hosts)
+
     def unreachable(self) -> list[int]:
         """Returns the others at whose address nothing listens."""
-        return [index for index in self.others() if not _is_listening(self.addresses[index])]
+        return [index for index in self.others() if not _is_listening(self.host_and_port(index))]
 
 
 def check_environment() -> None:
@@ -67,7 +76,7 @@ def check_environment() -> None:
     """
     if _TF_CONFIG in os.environ:
         cluster = _from_tf_config(os.environ[_TF_CONFIG])
-        _check_port_is_free(cluster.addresses[cluster.index])
+        _check_port_is_free(cluster)
     elif not all(name in os.environ for name in _SLURM):
         raise errors.ConfigError(
             "strategy",
@@ -85,46 +94,22 @@ def cluster_of(strategy: tf.distribute.Strategy) -> Cluster | None:
     return _cluster(jobs, resolver.task_type, resolver.task_id)
 
 
-def join(timeout_seconds: int) -> tf.distribute.MultiWorkerMirroredStrategy:
-    """Waits for all workers and returns the strategy that spans them.
-
-    Args:
-      timeout_seconds: how long to wait for the others; later a worker that is lost
-        ends this one within that time.
+def read_cluster() -> tuple[tf.distribute.cluster_resolver.ClusterResolver, Cluster]:
+    """Returns the workers that `TF_CONFIG` or else Slurm names, and TensorFlow's resolver.
 
     Raises:
-      ConfigError: neither `TF_CONFIG` nor Slurm describes a cluster, or this worker's
-        port is taken.
-
-    A worker that the others do not join in time cannot be woken from within
-    TensorFlow: the process ends, with exit code 75 and a line that names them.
+      ConfigError: they do not describe a cluster, or this worker's port is taken.
     """
     check_environment()
     import tensorflow as tf
 
     if _TF_CONFIG in os.environ:
         resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
-        cluster = _from_tf_config(os.environ[_TF_CONFIG])
-    else:
-        resolver = _slurm_resolver()
-        cluster = _cluster(resolver.cluster_spec().as_dict(), "worker", resolver.task_id)
-        _check_port_is_free(cluster.addresses[cluster.index])
-    foreign = [address for address in cluster.addresses if not _is_loopback(address)]
-    if foreign:
-        _logger.warning(
-            "Workers at %s: the protocol between workers is neither encrypted nor authenticated. "
-            "Use a network that only they can reach.",
-            ", ".join(foreign),
-        )
-    _configure_coordination(cluster, timeout_seconds)
-    _logger.info(
-        "%s of %d: waiting for the others, at most %d s",
-        cluster.describe(cluster.index),
-        len(cluster.tasks),
-        timeout_seconds,
-    )
-    with _exit_unless_joined(cluster, timeout_seconds):
-        return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+        return resolver, _from_tf_config(os.environ[_TF_CONFIG])
+    resolver = _slurm_resolver()
+    cluster = _cluster(resolver.cluster_spec().as_dict(), "worker", resolver.task_id)
+    _check_port_is_free(cluster)
+    return resolver, cluster
 
 
 def _from_tf_config(text: str) -> Cluster:
@@ -171,16 +156,19 @@ def _bad_tf_config(problem: str) -> errors.ConfigError:
 def _slurm_resolver() -> tf.distribute.cluster_resolver.SlurmClusterResolver:
     import tensorflow as tf
 
+    # The resolver places tasks by GPUs. Without any, it is told of enough to place all.
+    without_gpus = {"gpus_per_node": 2**16, "gpus_per_task": 1, "auto_set_gpu": False}
+    options = {} if tf.config.list_physical_devices("GPU") else without_gpus
     try:
-        resolver = tf.distribute.cluster_resolver.SlurmClusterResolver()
+        resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(**options)
         resolver.cluster_spec()  # which sets its task_id too
     except (RuntimeError, ValueError, IndexError) as error:
         raise errors.ConfigError("SLURM_*", f"do not describe a job step ({error})") from error
     return resolver
 
 
-def _check_port_is_free(address: str) -> None:
-    port = int(address.rpartition(":")[2])
+def _check_port_is_free(cluster: Cluster) -> None:
+    port = cluster.port(cluster.index)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -190,65 +178,21 @@ def _check_port_is_free(address: str) -> None:
                 raise
             raise errors.ConfigError(
                 "cluster",
-                f"port {port} of this worker's address {address} cannot be used "
+                f"port {port} of {cluster.describe(cluster.index)} cannot be used "
                 f"({error.strerror}); stop what uses it, or choose another",
             ) from error
 
 
-def _is_loopback(address: str) -> bool:
-    host = address.rpartition(":")[0].strip("[]")
+def _is_loopback(host: str) -> bool:
     try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 
 
-def _is_listening(address: str) -> bool:
-    host, _, port = address.rpartition(":")
+def _is_listening(address: tuple[str, int]) -> bool:
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS):
+        with socket.create_connection(address, _CONNECT_SECONDS):
             return True
     except OSError:
         return False
-
-
-def _configure_coordination(cluster: Cluster, timeout_seconds: int) -> None:
-    """Has TensorFlow notice a silent worker in half of the time."""
-    # Neither has a public name. MultiWorkerMirroredStrategy makes the same call, with
-    # default times, unless it has been made.
-    from tensorflow.compiler.xla.tsl.protobuf import coordination_config_pb2
-    from tensorflow.python.eager import context
-
-    jobs = [job for job, _ in cluster.tasks]
-    leader_job, leader_task = cluster.tasks[0]
-    context.context().configure_coordination_service(
-        service_type="standalone",
-        service_leader=f"/job:{leader_job}/replica:0/task:{leader_task}",
-        heartbeat_timeout_in_ms=timeout_seconds * 1000 // 2,
-        shutdown_barrier_timeout_in_ms=5000,
-        coordinated_jobs=[
-            coordination_config_pb2.CoordinatedJob(name=job, num_tasks=jobs.count(job))
-            for job in dict.fromkeys(jobs)
-        ],
-    )
-
-
-@contextlib.contextmanager
-def _exit_unless_joined(cluster: Cluster, timeout_seconds: int) -> Iterator[None]:
-    def give_up() -> None:
-        missing = cluster.unreachable() or cluster.others()
-        names = ", ".join(cluster.describe(index) for index in missing)
-        sys.stderr.write(
-            f"error: workers: no answer from {names} within {timeout_seconds} s. Start all workers "
-            "again, at about the same time.\n"
-        )
-        sys.stderr.flush()
-        os._exit(os.EX_TEMPFAIL)
-
-    timer = threading.Timer(timeout_seconds, give_up)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
