@@ -11,6 +11,7 @@ exec((_ROOT / "mnist_lib" / "version.py").read_text(encoding="utf-8"), _VERSION)
 # One minor version each of what decides numbers and file formats: those checked.
 _REQUIRED = [
     "absl-py>=2.1,<3",
+    "cloudpickle>=3,<4",
     "filelock>=3.16,<5",
     "importlib_resources>=6,<8",  # tensorflow-datasets 4.9.10 imports it undeclared
     "keras>=3.15.1,<3.16",

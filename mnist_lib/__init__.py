@@ -33,8 +33,10 @@ if typing.TYPE_CHECKING:
     from mnist_lib.errors import OutputError as OutputError
     from mnist_lib.errors import RunInterruptedError as RunInterruptedError
     from mnist_lib.errors import StorageError as StorageError
+    from mnist_lib.errors import WorkerLostError as WorkerLostError
     from mnist_lib.inspection.metrics import EvalMetrics as EvalMetrics
     from mnist_lib.models import build_model as build_model
+    from mnist_lib.models.layers import Dropout as Dropout
     from mnist_lib.training.config import TrainConfig as TrainConfig
     from mnist_lib.training.evaluator import Evaluator as Evaluator
     from mnist_lib.training.experiment import train_and_evaluate as train_and_evaluate
@@ -45,6 +47,8 @@ if typing.TYPE_CHECKING:
     from mnist_lib.training.optimizers import FusedAdam as FusedAdam
     from mnist_lib.training.optimizers import LearningRate as LearningRate
     from mnist_lib.training.optimizers import build_optimizer as build_optimizer
+    from mnist_lib.training.parity import ParityReport as ParityReport
+    from mnist_lib.training.parity import check_replica_parity as check_replica_parity
     from mnist_lib.training.recipes import RECIPES as RECIPES
     from mnist_lib.training.recipes import recipe as recipe
     from mnist_lib.training.strategies import create_strategy as create_strategy
@@ -69,12 +73,15 @@ _MODULE_OF = {
             "OutputError",
             "RunInterruptedError",
             "StorageError",
+            "WorkerLostError",
         ),
         "models": ("build_model",),
+        "models.layers": ("Dropout",),
         "training.config": ("TrainConfig",),
         "training.experiment": ("train_and_evaluate",),
         "training.finished_runs": ("evaluate", "load_config", "load_model", "predict"),
         "training.optimizers": ("FusedAdam", "LearningRate", "build_optimizer"),
+        "training.parity": ("ParityReport", "check_replica_parity"),
         "training.recipes": ("RECIPES", "recipe"),
         "training.strategies": ("create_strategy", "distribute_batches"),
         "inspection.metrics": ("EvalMetrics",),

@@ -21,6 +21,7 @@ ALLOWED = {
     "models": {"errors"},
     "inspection": {"errors"},
     "training": {"errors", "files", "version", "datasets", "models", "inspection"},
+    "local_cluster": {"errors"},
     "benchmark": {"errors", "runtime", "datasets", "models"},
     "__init__": {"errors", "version", "datasets", "models", "inspection", "training"},
 }

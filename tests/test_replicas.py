@@ -198,7 +198,7 @@ def _reduce_only_the_metrics(local):
 def _leave_reduction_to_keras(monkeypatch):
     monkeypatch.setattr(trainer_module, "all_reduce_sum", _reduce_only_the_metrics)
     monkeypatch.setattr(
-        trainer_module, "_gradients_already_reduced", lambda optimizer: contextlib.nullcontext()
+        trainer_module, "gradients_already_reduced", lambda optimizer: contextlib.nullcontext()
     )
 
 

@@ -2,28 +2,21 @@
 
 import json
 import os
-import pathlib
 import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
 
 import pytest
-
-ROOT = pathlib.Path(__file__).parents[1]
-
-
-def _command(script: str, *flags: str) -> list[str]:
-    return [sys.executable, str(ROOT / script), *flags]
+from script_runs import ROOT, SHORT_RUN, data_flags, newest_step, results_of, script_command
 
 
 def run_script(script: str, *flags: str, cwd=None, **environment: str):
     """Runs a script to its end; returns exit code, standard output and last error line."""
     done = subprocess.run(
-        _command(script, *flags),
+        script_command(script, *flags),
         capture_output=True,
         text=True,
         cwd=cwd,
@@ -108,16 +101,8 @@ def test_no_data_and_no_network_end_with_66_and_the_steps_to_take(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def _data_flags(data) -> list[str]:
-    return [f"--dataset={data.name}", f"--data_dir={data.data_dir}"]
-
-
 def _train(workdir, data, *flags: str):
-    return run_script("scripts/train.py", f"--workdir={workdir}", *_data_flags(data), *flags)
-
-
-def _results(workdir) -> dict:
-    return json.loads((workdir / "results.json").read_text())
+    return run_script("scripts/train.py", f"--workdir={workdir}", *data_flags(data), *flags)
 
 
 @pytest.mark.parametrize("num_replicas", [1, 2])
@@ -127,7 +112,7 @@ def test_end_to_end(prepared_data, tmp_path, num_replicas):
     flags += [f"--num_replicas={num_replicas}"] if num_replicas > 1 else []
     code, out, last_line = _train(tmp_path / "run", prepared_data, *flags)
     assert code == 0, last_line
-    results = _results(tmp_path / "run")
+    results = results_of(tmp_path / "run")
     assert results["num_replicas"] == num_replicas
     assert results["validation"]["num_examples"] == 5_000
     assert results["test"]["num_examples"] == 10_000
@@ -142,7 +127,7 @@ def test_end_to_end(prepared_data, tmp_path, num_replicas):
     assert evaluation["loss"] == pytest.approx(results["test"]["loss"], rel=1e-6)
     if num_replicas == 1:
         code, out, last_line = run_script(
-            "scripts/evaluate.py", f"--workdir={tmp_path}/run", *_data_flags(prepared_data)
+            "scripts/evaluate.py", f"--workdir={tmp_path}/run", *data_flags(prepared_data)
         )
         assert code == 0, last_line
         assert str(evaluation["num_correct"]) in out
@@ -164,16 +149,6 @@ def test_examples_learn(prepared_data, example):
     assert float(re.search(r"validation accuracy (0\.\d+)", out)[1]) > 0.9
 
 
-SHORT_RUN = [
-    "--model=mlp",
-    "--train_steps=300",
-    "--steps_per_loop=10",
-    "--checkpoint_every=50",
-    "--eval_every=100",
-    "--batch_size=64",
-]
-
-
 def _wait_for(path, process, timeout_seconds=120):
     deadline = time.monotonic() + timeout_seconds
     while not path.exists() and process.poll() is None and time.monotonic() < deadline:
@@ -185,12 +160,12 @@ def uninterrupted(prepared_data, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("uninterrupted") / "run"
     code, _, last_line = _train(workdir, prepared_data, *SHORT_RUN)
     assert code == 0, last_line
-    return _results(workdir)
+    return results_of(workdir)
 
 
 def _start(workdir, data, *flags):
     return subprocess.Popen(
-        _command("scripts/train.py", f"--workdir={workdir}", *_data_flags(data), *flags),
+        script_command("scripts/train.py", f"--workdir={workdir}", *data_flags(data), *flags),
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
@@ -213,16 +188,10 @@ def test_sigterm_saves_and_workdir_alone_resumes_to_the_same_result(
     assert not (workdir / "results.json").exists()
     code, _, last_line = run_script("scripts/train.py", f"--workdir={workdir}")
     assert code == 0, last_line
-    for key in ("train", "validation", "test", "step"):
-        assert _results(workdir)[key] == uninterrupted[key]
+    assert results_of(workdir) == uninterrupted
     code, _, last_line = run_script("scripts/train.py", f"--workdir={workdir}", "--model=cnn")
     assert code == os.EX_USAGE
     assert "--model: is cnn, but the run in --workdir was started with mlp" in last_line
-
-
-def _newest_step(workdir) -> int:
-    names = (path.stem for path in workdir.glob("checkpoints/*.index"))
-    return max((int(name.removeprefix("ckpt-")) for name in names), default=0)
 
 
 @pytest.mark.slow
@@ -232,21 +201,20 @@ def test_sigkill_at_random_moments_changes_no_result(prepared_data, uninterrupte
     generator = random.Random(0)
     kills_in_training = 0
     for _ in range(6):
-        before = _newest_step(workdir)
+        before = newest_step(workdir)
         process = _start(workdir, prepared_data, *SHORT_RUN, "--checkpoint_every=20")
-        while process.poll() is None and _newest_step(workdir) == before:
+        while process.poll() is None and newest_step(workdir) == before:
             time.sleep(0.01)
         time.sleep(generator.uniform(0, 0.3))
         process.kill()
         process.communicate()
-        kills_in_training += 0 < _newest_step(workdir) < 300
+        kills_in_training += 0 < newest_step(workdir) < 300
         if (workdir / "results.json").exists():
             break
     assert kills_in_training >= 3
     code, _, last_line = _train(workdir, prepared_data, *SHORT_RUN)
     assert code == 0, last_line
-    for key in ("train", "validation", "test", "step"):
-        assert _results(workdir)[key] == uninterrupted[key]
+    assert results_of(workdir) == uninterrupted
 
 
 @pytest.mark.slow
@@ -254,7 +222,7 @@ def test_without_data_and_network_a_run_uses_synthetic_digits_and_says_so(tmp_pa
     """As `make train` on a machine with neither, in an empty home directory."""
     nowhere = "http://127.0.0.1:9"
     done = subprocess.run(
-        _command("scripts/train.py", "--strategy=mirrored", "--epochs=1"),
+        script_command("scripts/train.py", "--strategy=mirrored", "--epochs=1"),
         cwd=tmp_path,
         env=os.environ | {"HOME": str(tmp_path), "https_proxy": nowhere, "HTTPS_PROXY": nowhere},
         capture_output=True,
@@ -270,14 +238,14 @@ def test_without_data_and_network_a_run_uses_synthetic_digits_and_says_so(tmp_pa
     assert re.fullmatch(r"synthetic_digits: test accuracy 0\.9\d+, \d+ of 10000\n", done.stdout)
     (workdir,) = (tmp_path / "runs").iterdir()
     assert "synthetic_digits" in workdir.name
-    assert _results(workdir)["dataset"] == "synthetic_digits"
+    assert results_of(workdir)["dataset"] == "synthetic_digits"
 
 
 @pytest.mark.slow
 def test_preparation_killed_and_by_several_at_once(originals_dir, tmp_path):
     """A killed preparation leaves nothing that is used; of three processes one prepares."""
     flags = [f"--data_dir={tmp_path}", f"--manual_dir={originals_dir}", "--dataset=mnist"]
-    command = _command("scripts/prepare_data.py", *flags)
+    command = script_command("scripts/prepare_data.py", *flags)
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     while process.poll() is None and not list(tmp_path.glob("mnist/incomplete.*")):
         time.sleep(0.02)
@@ -297,42 +265,3 @@ def test_preparation_killed_and_by_several_at_once(originals_dir, tmp_path):
     assert all(stdout.startswith("mnist 3.0.1 from ") for stdout, _ in outputs)
     assert [path.name for path in (tmp_path / "mnist").iterdir()] == ["3.0.1"]
     assert list(tmp_path.glob(".unpacked-*")) == []
-
-
-@pytest.mark.slow
-def test_two_workers_on_loopback_agree(prepared_data, uninterrupted, tmp_path):
-    """Two processes, one replica each; the second writes nothing."""
-    ports = [_free_port(), _free_port()]
-    addresses = [f"127.0.0.1:{port}" for port in ports]
-    workdir = tmp_path / "run"
-    flags = [*SHORT_RUN, "--strategy=multi_worker_mirrored"]
-    processes = []
-    for index in range(2):
-        cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-        processes.append(
-            subprocess.Popen(
-                _command(
-                    "scripts/train.py",
-                    f"--workdir={workdir}",
-                    *_data_flags(prepared_data),
-                    *flags,
-                ),
-                env=os.environ | {"TF_CONFIG": json.dumps(cluster)},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        )
-    outputs = [process.communicate(timeout=240) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], outputs
-    assert outputs[0][0] == outputs[1][0]
-    results = _results(workdir)
-    assert results["num_replicas"] == 2
-    assert results["test"]["num_examples"] == 10_000
-    assert results["test"]["loss"] == pytest.approx(uninterrupted["test"]["loss"], rel=0.02)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

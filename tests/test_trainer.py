@@ -87,7 +87,7 @@ def test_parity_would_notice_a_second_reduction(small_dataset, monkeypatch):
     """If Keras summed the gradients again, two replicas would take double steps."""
     reduce_again = keras.optimizers.SGD._all_reduce_sum_gradients
     monkeypatch.setattr(
-        trainer_module, "_gradients_already_reduced", lambda optimizer: tf.name_scope("reduced")
+        trainer_module, "gradients_already_reduced", lambda optimizer: tf.name_scope("reduced")
     )
     assert keras.optimizers.SGD._all_reduce_sum_gradients is reduce_again
     one, two = (_ten_steps(n, small_dataset.train, small_dataset.test, "sgd")[1][0] for n in (1, 2))

@@ -115,6 +115,11 @@ def scaled_loss(
 
 
 def check_per_example(example_losses: tf.Tensor, labels: tf.Tensor) -> None:
+    """Checks that a loss function returned `[b]` for labels `[b]`.
+
+    Raises:
+      ValueError: it did not.
+    """
     if example_losses.shape.rank != 1 or example_losses.shape[0] != labels.shape[0]:
         raise ValueError(
             f"loss: returned shape {example_losses.shape} for {labels.shape[0]} examples; it must "

@@ -41,8 +41,13 @@ def create_strategy(
             f"'{name}' is not one of {', '.join(config.STRATEGY_NAMES)}"
             + ("; Keras 3 does not support parameter servers" if "parameter" in name else ""),
         )
-    if num_replicas:
-        _split_cpu(num_replicas)
+    if num_replicas and not can_split_cpu(num_replicas):
+        raise errors.ConfigError(
+            "num_replicas",
+            f"{num_replicas} logical devices cannot be made: TensorFlow has already initialised "
+            f"{len(tf.config.list_logical_devices('CPU'))}. Call create_strategy before anything "
+            "else uses TensorFlow in this process",
+        )
     if name == "default":
         return tf.distribute.get_strategy()
     if name == "one_device":
@@ -60,22 +65,17 @@ def create_strategy(
     return tf.distribute.MirroredStrategy([gpu.name for gpu in gpus] or ["/cpu:0"])
 
 
-def _split_cpu(num_replicas: int) -> None:
+def can_split_cpu(num_replicas: int) -> bool:
+    """Splits the CPU into logical devices, or returns False if it is too late for that."""
     cpu = tf.config.list_physical_devices("CPU")[0]
     if len(tf.config.get_logical_device_configuration(cpu) or ()) >= num_replicas:
-        return
+        return True
     devices = [tf.config.LogicalDeviceConfiguration() for _ in range(num_replicas)]
     try:
         tf.config.set_logical_device_configuration(cpu, devices)
-    except RuntimeError as error:
-        found = len(tf.config.list_logical_devices("CPU"))
-        if found < num_replicas:
-            raise errors.ConfigError(
-                "num_replicas",
-                f"{num_replicas} logical devices cannot be made: TensorFlow has already "
-                f"initialised {found}. Call create_strategy before anything else uses "
-                "TensorFlow in this process",
-            ) from error
+    except RuntimeError:  # TensorFlow has initialised its devices
+        return len(tf.config.list_logical_devices("CPU")) >= num_replicas
+    return True
 
 
 def _join_workers(timeout_seconds: int) -> tf.distribute.MultiWorkerMirroredStrategy:

@@ -64,7 +64,7 @@ class TrainMetrics:
 
 
 @contextlib.contextmanager
-def _gradients_already_reduced(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
+def gradients_already_reduced(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
     """Keeps `optimizer.apply` from summing gradients over the replicas again.
 
     Keras sums inside `apply`, after clipping, and has no argument to leave it out. The
@@ -229,7 +229,7 @@ class Trainer:
         first_bad = tf.constant(0, tf.int64)
         for _ in tf.range(num_steps):
             with (
-                _gradients_already_reduced(self._updating),
+                gradients_already_reduced(self._updating),
                 replica_seeds.different_in_each_part(self.model),
                 added_losses.kept_apart(self.model),
             ):

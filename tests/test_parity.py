@@ -1,0 +1,221 @@
+"""The parity checker names each planted fault, and finds none where there is none."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import mnist_lib
+from mnist_lib.training import parity, strategies
+
+
+def _model(*extra, **dense_options):
+    """A small classifier with `extra` layers before its last."""
+    return keras.Sequential(
+        [
+            keras.Input((6, 6, 1), dtype="uint8"),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Conv2D(3, 3, kernel_regularizer=keras.regularizers.L2(0.01), name="conv"),
+            keras.layers.Flatten(),
+            *extra,
+            keras.layers.Dense(10, name="logits", **dense_options),
+        ]
+    )
+
+
+class DividesByTheBatch(keras.layers.Layer):
+    """Forward: centres by the mean over the rows it sees."""
+
+    def call(self, x):
+        return x - tf.reduce_mean(x, axis=0, keepdims=True)
+
+
+class ClipsItsGradient(keras.layers.Layer):
+    """Gradient: clips the gradient of the rows it sees by norm."""
+
+    def call(self, x):
+        @tf.custom_gradient
+        def clipped(x):
+            return tf.identity(x), lambda upstream: tf.clip_by_norm(upstream, 1e-3)
+
+        return clipped(x)
+
+
+class RemembersItsRows(keras.layers.Layer):
+    """State: a running mean of the rows it sees, which the output does not use."""
+
+    def build(self, shape):
+        self.mean = self.add_weight(shape=(), trainable=False, initializer="zeros", name="mean")
+
+    def call(self, x):
+        self.mean.assign(0.9 * self.mean + 0.1 * tf.reduce_mean(x))
+        return x
+
+
+class DividesByReplicas(keras.optimizers.SGD):
+    """Update: a smaller rate where there are more replicas."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        num_replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        super().update_step(gradient / num_replicas, variable, learning_rate)
+
+
+class MeanOfMeans(keras.metrics.Mean):
+    """Metric: averages the accuracies of batches, however many real examples they hold."""
+
+    def update_state(self, labels, logits, sample_weight=None):
+        correct = tf.cast(tf.argmax(logits, -1, tf.int32) == labels, tf.float32)
+        accuracy = tf.math.divide_no_nan(
+            tf.reduce_sum(correct * sample_weight), tf.reduce_sum(sample_weight)
+        )
+        return super().update_state(accuracy)
+
+
+class BatchesOfTheirOwn:
+    """Input: each call starts where the one before ended, like a shared generator."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, model, batch_size):
+        self.calls += 1
+        rng = np.random.default_rng(self.calls)
+        images = rng.integers(0, 256, (batch_size, 6, 6, 1)).astype(np.uint8)
+        labels = rng.integers(0, 10, batch_size).astype(np.int32)
+        batches = tf.data.Dataset.from_tensor_slices((images, labels))
+        return batches.repeat().batch(batch_size, drop_remainder=True)
+
+
+def _average(gradients):
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, gradients)
+
+
+def _sum_twice(gradients):
+    context = tf.distribute.get_replica_context()
+    once = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, once)
+
+
+def _centred_loss(labels, logits):
+    loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    return loss - 0.5 * tf.reduce_mean(loss)
+
+
+FAULTS = {
+    "input": ("input", "images", {"make_batches": BatchesOfTheirOwn()}),
+    "forward": ("forward", "centre", {"build": lambda: _model(DividesByTheBatch(name="centre"))}),
+    "loss that averages": (
+        "loss",
+        "the shape of the loss",
+        {"loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True)},
+    ),
+    "loss that looks at others": ("loss", "the loss per example", {"loss": _centred_loss}),
+    "gradient": ("gradient", "kernel", {"build": lambda: _model(ClipsItsGradient())}),
+    "reduction by the mean": ("reduction", "kernel", {"reduce_gradients": _average}),
+    "reduction twice": ("reduction", "kernel", {"reduce_gradients": _sum_twice}),
+    "no reduction": ("reduction", "kernel", {"reduce_gradients": list}),
+    "update": ("update", "kernel", {"build_optimizer": lambda: DividesByReplicas(0.1)}),
+    "state": ("state", "mean", {"build": lambda: _model(RemembersItsRows(name="memory"))}),
+    "batch normalisation": (
+        "state",
+        "norm",
+        {"build": lambda: _model(keras.layers.BatchNormalization(name="norm"))},
+    ),
+    "metric": ("metric", "accuracy", {"build_metrics": lambda: [MeanOfMeans(name="accuracy")]}),
+}
+
+
+def _check(build=_model, **options):
+    return mnist_lib.check_replica_parity(build, num_replicas=2, **options)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_is_named(fault):
+    stage, name, options = FAULTS[fault]
+    report = _check(**options)
+    assert not report.agree
+    assert report.first.stage == stage, str(report)
+    assert name in report.first.name, str(report)
+    assert f"{stage}: " in str(report)
+    assert report.first.magnitude > 0
+
+
+def test_keras_dropout_is_named_and_ours_agrees():
+    report = _check(lambda: _model(keras.layers.Dropout(0.5, name="drop")))
+    assert (report.first.stage, report.first.name) == ("forward", "drop")
+    assert "mnist_lib.Dropout" in report.first.advice
+    report = _check(lambda: _model(mnist_lib.Dropout(0.5, seed=1)))
+    assert report.agree, str(report)
+
+
+@pytest.mark.parametrize("num_replicas", [2, 4])
+def test_what_is_right_agrees(num_replicas):
+    def build():
+        return _model(
+            keras.layers.BatchNormalization(synchronized=True),
+            keras.layers.Dense(8, activity_regularizer=keras.regularizers.L2(0.1)),
+        )
+
+    report = mnist_lib.check_replica_parity(
+        build,
+        build_optimizer=lambda: mnist_lib.build_optimizer(
+            "momentum", 0.01, clip_norm=0.1, ema_momentum=0.9
+        ),
+        num_replicas=num_replicas,
+        num_steps=5,
+    )
+    assert report.agree, str(report)
+    assert str(report) == f"1 and {num_replicas} replicas agree over 5 steps"
+
+
+@pytest.mark.parametrize("model", ["mlp", "cnn"])
+def test_the_models_of_the_library_agree(model):
+    report = _check(lambda: mnist_lib.build_model(model))
+    assert report.agree, str(report)
+
+
+def test_subclassed_models_are_checked_by_their_logits():
+    class Classifier(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.centre = DividesByTheBatch()
+            self.dense = keras.layers.Dense(10)
+
+        def call(self, x):
+            return self.dense(self.centre(tf.reshape(tf.cast(x, tf.float32), [-1, 36])))
+
+    with pytest.raises(mnist_lib.ConfigError, match="make_batches: classifier has no inputs"):
+        _check(Classifier)
+    report = _check(Classifier, make_batches=BatchesOfOne())
+    assert (report.first.stage, report.first.name) == ("forward", "logits")
+
+
+class BatchesOfOne(BatchesOfTheirOwn):
+    """The same batch again and again."""
+
+    def __call__(self, model, batch_size):
+        self.calls = 0
+        return super().__call__(model, batch_size)
+
+
+def test_a_child_process_does_it_when_devices_are_initialised(monkeypatch):
+    """More replicas than this process has devices."""
+    assert not strategies.can_split_cpu(6)
+    report = mnist_lib.check_replica_parity(
+        lambda: _model(DividesByTheBatch(name="centre")), num_replicas=6
+    )
+    assert isinstance(report, parity.ParityReport)
+    assert (report.first.stage, report.first.name) == ("forward", "centre")
+
+    def fail():
+        raise RuntimeError("no model today")
+
+    with pytest.raises(mnist_lib.MnistLibError, match="ended with exit code 1"):
+        mnist_lib.check_replica_parity(fail, num_replicas=6)
+
+
+def test_wrong_numbers_are_refused():
+    with pytest.raises(mnist_lib.ConfigError, match="at least 2 replicas"):
+        mnist_lib.check_replica_parity(_model, num_replicas=1)
+    with pytest.raises(mnist_lib.ConfigError, match="batch_size: 25 is no multiple of 2"):
+        _check(batch_size=25)
