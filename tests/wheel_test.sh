@@ -12,7 +12,7 @@ cp -r "$root"/{mnist_lib,setup.py,pyproject.toml,README.md,LICENSE} "$work/sourc
 "$python" -m pip install --quiet --no-deps --target "$work/site" "$work"/dist/*.whl
 mkdir "$work/tests"
 cp "$root"/tests/*.py "$root/pyproject.toml" "$work/tests"
-rm "$work"/tests/test_{scripts,workers}.py  # the scripts are not in the wheel
+rm "$work"/tests/test_{scaling,scripts,workers}.py  # docs and scripts are not in the wheel
 rm -r "$work/source"
 
 cd "$work/tests"
