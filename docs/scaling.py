@@ -173,9 +173,16 @@ def _table(header: str, rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |".replace("| --- ", "|---") for line in lines)
 
 
+def _append_unless_one_gpu(rows: list[list[str]], names: list[str], cells: list[str]) -> None:
+    if set(cells) != {"1"}:
+        rows.append([*names, *cells])
+
+
 def tables() -> list[str]:
     """Returns the tables of docs/scaling.md, in Markdown, in their order there."""
-    models, training, reductions, weak, strong, fastest = [], [], [], [], [], []
+    models, training, reductions, weak = [], [], [], []
+    strong: list[list[str]] = []
+    fastest: list[list[str]] = []
     for model in LAYERS:
         flops = flops_per_image(model)
         row = [f"`{model}`", f"{num_parameters(model):,}", f"{reduced_bytes(model):,}"]
@@ -185,20 +192,18 @@ def tables() -> list[str]:
         for name, num_gpus in WEAK_COLUMNS:
             one, all_of_them = (step_seconds(model, 128 * n, n, LINKS[name]) for n in (1, num_gpus))
             weak[-1].append(f"{100 * one / all_of_them:.0f} %")
-        rows = [(fastest, [f"`{model}`"], [])]
+        cells = []
         for link in LINKS.values():
             count, batch_size, gain = fastest_training(model, link)
-            useful = f"{count} with {batch_size:,} ({gain:.1f})"
-            rows[0][2].append(useful if gain >= 1.05 else "1")
+            cells.append(f"{count} with {batch_size:,} ({gain:.1f})" if gain >= 1.05 else "1")
+        _append_unless_one_gpu(fastest, [f"`{model}`"], cells)
         for batch_size in (128, 1024, 8192):
-            rows.append((strong, [f"`{model}`", f"{batch_size:,}"], []))
+            cells = []
             for link in LINKS.values():
                 count = paying_gpus(model, batch_size, link)
                 gain = speedup(model, batch_size, count, link)
-                rows[-1][2].append(f"{count} ({gain:.1f})" if count > 1 else "1")
-        for table, names, cells in rows:
-            if set(cells) != {"1"}:  # somewhere more than one GPU pays
-                table.append([*names, *cells])
+                cells.append(f"{count} ({gain:.1f})" if count > 1 else "1")
+            _append_unless_one_gpu(strong, [f"`{model}`", f"{batch_size:,}"], cells)
     for name, (compute, size, members, link, published) in TRAINING_CHECKS.items():
         none, full = efficiency_bounds(compute, all_reduce_seconds(size, members, link))
         bounds = [f"{100 * value:.0f} %" for value in (published, none, full)]
