@@ -93,6 +93,22 @@ def test_loopback(host, is_loopback):
     assert clusters.Cluster((("worker", 0),), (f"{host}:1",), 0).is_loopback() == is_loopback
 
 
+def test_addresses_that_others_can_reach_are_warned_of(monkeypatch, caplog):
+    def stop(cluster, timeout_seconds):
+        raise mnist_lib.WorkerLostError(f"after {timeout_seconds}")
+
+    monkeypatch.setattr(rendezvous, "wait_for_all", stop)
+    for hosts, num_warnings in ((["127.0.0.1", "localhost"], 0), (["127.0.0.1", "10.0.0.1"], 1)):
+        addresses = [f"{host}:{_free_port()}" for host in hosts]
+        monkeypatch.setenv("TF_CONFIG", _tf_config({"worker": addresses}))
+        caplog.clear()
+        with pytest.raises(mnist_lib.WorkerLostError, match="after 17"):
+            mnist_lib.create_strategy("multi_worker_mirrored", worker_timeout_seconds=17)
+        warnings = [r for r in caplog.records if r.levelname == "WARNING"]
+        assert len(warnings) == num_warnings
+        assert all("neither encrypted nor authenticated" in r.getMessage() for r in warnings)
+
+
 def _meet(present: list[int], count: int, timeout_seconds: float, port: int) -> dict[int, str]:
     """Has some of `count` workers meet, each in a thread; returns what each was told."""
     addresses = tuple(f"127.0.0.1:{port + index}" for index in range(count))

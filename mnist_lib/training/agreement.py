@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -61,11 +63,17 @@ class Workers:
         """Whether this process is the one that writes files."""
         return self._cluster is None or self._cluster.index == 0
 
-    def check_same(self, facts: dict) -> None:
+    def check_same(
+        self,
+        facts: dict,
+        remedy: str = "start all workers with the same flags, versions and data, and a --workdir "
+        "that all of them see",
+    ) -> None:
         """Checks that all workers hold the same facts; all must call it.
 
         Args:
           facts: names and JSON values.
+          remedy: what to do if they differ.
 
         Raises:
           ConfigError: names the first fact that differs, on every worker alike.
@@ -79,9 +87,25 @@ class Workers:
                     raise _DisagreementError(
                         name,
                         f"is {other[name]} on {self._cluster.describe(index)}, but {value} on "
-                        f"{self._cluster.describe(0)}; start all workers with the same flags, "
-                        "versions and data, and a --workdir that all of them see",
+                        f"{self._cluster.describe(0)}; {remedy}",
                     )
+
+    def check_same_weights(self, variables: Sequence[keras.Variable]) -> None:
+        """Checks that all workers hold the same values, to the last bit; all must call it.
+
+        Raises:
+          ConfigError: they do not.
+        """
+        if self._cluster is None:
+            return
+        digest = hashlib.sha256()
+        for variable in variables:
+            local = self.strategy.experimental_local_results(variable.value)[0]
+            digest.update(local.numpy().tobytes())
+        self.check_same(
+            {"weights": digest.hexdigest()[:16]},
+            "the machines compute differently; use the same hardware and drivers on all",
+        )
 
     def any_of(self, condition: bool) -> bool:
         """Returns whether `condition` is true on any worker; all must call it."""

@@ -40,6 +40,25 @@ _FREE_FOR_EACH_WORKER = frozenset({"data_dir", "manual_dir", "download", "progre
 _REPLICA_FIELDS = frozenset({"strategy", "num_replicas"})
 
 
+def _why_not(name: str) -> str:
+    """Returns the reason, where a name that people ask for is not supported."""
+    if "parameter" in name or name == "ps":
+        return "; Keras 3 does not support parameter servers, use multi_worker_mirrored"
+    return ""
+
+
+def check_choice(field: str, value: str, names) -> None:
+    """Checks that a value is one of those there are.
+
+    Raises:
+      ConfigError: it is not; with the reason, where people may expect it.
+    """
+    if value not in names:
+        raise errors.ConfigError(
+            field, f"'{value}' is not one of {', '.join(names)}{_why_not(value)}"
+        )
+
+
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
     """Everything that decides a run; validated when it is made.
@@ -210,9 +229,7 @@ class TrainConfig:
             "mixed_precision": models.PRECISION_NAMES,
         }
         for field, names in choices.items():
-            value = getattr(self, field)
-            if value not in names:
-                raise errors.ConfigError(field, f"'{value}' is not one of {', '.join(names)}")
+            check_choice(field, getattr(self, field), names)
         models.check_options(self.model, self.activation, self.pooling, self.dropout)
 
     def _check_ranges(self) -> None:

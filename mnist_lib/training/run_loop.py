@@ -215,6 +215,7 @@ class RunLoop:
     def _save(self, step: int) -> None:
         # Events first: a checkpoint must not be ahead of what was logged.
         self._summaries.flush()
+        self._workers.check_same_weights(self._trainer.model.variables)
         if self._chief:
             self._checkpoints.save(step)
 

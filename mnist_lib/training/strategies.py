@@ -35,12 +35,7 @@ def create_strategy(
         `TF_CONFIG` or Slurm does not describe a cluster that this process can join.
       WorkerLostError: a worker has not come in time.
     """
-    if name not in config.STRATEGY_NAMES:
-        raise errors.ConfigError(
-            "strategy",
-            f"'{name}' is not one of {', '.join(config.STRATEGY_NAMES)}"
-            + ("; Keras 3 does not support parameter servers" if "parameter" in name else ""),
-        )
+    config.check_choice("strategy", name, config.STRATEGY_NAMES)
     if num_replicas and not can_split_cpu(num_replicas):
         raise errors.ConfigError(
             "num_replicas",
