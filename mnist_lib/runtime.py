@@ -25,8 +25,13 @@ def configure_before_tensorflow() -> None:
     glibc's allocator is told to keep large blocks. By default it maps the
     temporaries of each step (1 to 20 MB) anew, and the kernel clears their pages:
     more than half of the time of a training step of the `mlp` on a CPU.
+
+    oneDNN's kernels are switched on unless the environment says otherwise. TensorFlow
+    does so by itself only on processors with AVX-512 and the like; with AVX2 alone they
+    halve the time of a step with convolutions.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     keep_large_blocks()
 
 
