@@ -44,6 +44,8 @@ _HELP = {
     "lr_schedule": _names(configs.SCHEDULE_NAMES),
     "warmup_steps": "steps of warm-up (default: 30 % of a one_cycle, none otherwise)",
     "weight_decay": "decoupled weight decay of --optimizer=adamw (default: 0.004)",
+    "beta_1": "momentum of the gradient's mean in adam and adamw (default: 0.9)",
+    "beta_2": "momentum of the gradient's square in adam and adamw (default: 0.999)",
     "clip_norm": "largest norm of the global gradient (default: no limit)",
     "ema_momentum": "evaluate a moving average of the weights, with this momentum (default: none)",
     "batch_size": "images per step, on all replicas together",

@@ -30,6 +30,23 @@ def test_fused_adam_with_amsgrad_takes_keras_path():
     np.testing.assert_array_equal(_weights_after(optimizers.FusedAdam(**options)), expected)
 
 
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_betas_are_those_asked_for(name):
+    optimizer = optimizers.build_optimizer(name, 0.01, beta_1=0.7, beta_2=0.9)
+    assert (optimizer.beta_1, optimizer.beta_2) == (0.7, 0.9)
+    # m = 0.3 g and v = 0.1 g^2 are divided by 1 - beta: the first step is the rate.
+    # Then m = 0.7 * 0.3 g, v = 0.9 * 0.1 g^2, divided by 1 - beta^2.
+    variable = keras.Variable(np.ones(1, np.float32))
+    optimizer.weight_decay = None
+    optimizer.build([variable])
+    for gradient in (2.0, 0.0):
+        optimizer.apply([tf.constant([gradient])], [variable])
+    second = (0.7 * 0.3 / 0.51) / np.sqrt(0.9 * 0.1 / 0.19)
+    np.testing.assert_allclose(variable.numpy(), 1 - 0.01 * (1 + second), rtol=1e-6)
+    defaults = optimizers.build_optimizer(name, 0.01)
+    assert (defaults.beta_1, defaults.beta_2) == (0.9, 0.999)
+
+
 @pytest.mark.parametrize("name", ["sgd", "momentum", "adam", "adamw", "rmsprop"])
 def test_every_optimizer_minimises(name):
     variable = keras.Variable(np.full(4, 2.0, np.float32))

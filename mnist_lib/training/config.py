@@ -83,6 +83,8 @@ class TrainConfig:
       lr_schedule: a name in `SCHEDULE_NAMES`.
       warmup_steps: steps of linear warm-up; None: 30 % of a one_cycle, else none.
       weight_decay: decoupled weight decay of adamw, at least 0; None for 0.004.
+      beta_1, beta_2: momenta of the first and second moment of adam and adamw, in
+        [0, 1); None for 0.9 and 0.999.
       clip_norm: largest norm of the gradient of the global batch, greater than 0; None
         for no limit.
       ema_momentum: momentum of the moving average of the weights, in (0, 1). If it is
@@ -126,6 +128,8 @@ class TrainConfig:
     lr_schedule: str = "constant"
     warmup_steps: int | None = None
     weight_decay: float | None = None
+    beta_1: float | None = None
+    beta_2: float | None = None
     clip_norm: float | None = None
     ema_momentum: float | None = None
     batch_size: int = 128
@@ -266,8 +270,10 @@ class TrainConfig:
             value = getattr(self, field)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise errors.ConfigError(field, f"{value} must be greater than 0")
-        if not 0 <= self.label_smoothing < 1:
-            raise errors.ConfigError("label_smoothing", f"{self.label_smoothing} is not in [0, 1)")
+        for field in ("label_smoothing", "beta_1", "beta_2"):
+            value = getattr(self, field)
+            if value is not None and not 0 <= value < 1:
+                raise errors.ConfigError(field, f"{value} is not in [0, 1)")
         if self.ema_momentum is not None and not 0 < self.ema_momentum < 1:
             raise errors.ConfigError("ema_momentum", f"{self.ema_momentum} is not in (0, 1)")
 
@@ -326,3 +332,8 @@ class TrainConfig:
             raise errors.ConfigError(
                 "weight_decay", f"optimizer {self.optimizer} has none; choose --optimizer=adamw"
             )
+        for field in ("beta_1", "beta_2"):
+            if getattr(self, field) is not None and self.optimizer not in ("adam", "adamw"):
+                raise errors.ConfigError(
+                    field, f"optimizer {self.optimizer} has none; choose --optimizer=adam"
+                )

@@ -59,6 +59,8 @@ def build_model_and_optimizer(
             config.optimizer,
             schedule,
             config.weight_decay,
+            beta_1=config.beta_1,
+            beta_2=config.beta_2,
             clip_norm=config.clip_norm,
             ema_momentum=config.ema_momentum,
             scale_loss=config.mixed_precision == "float16",

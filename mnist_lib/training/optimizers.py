@@ -124,6 +124,8 @@ def build_optimizer(
     learning_rate: float | LearningRate,
     weight_decay: float | None = None,
     *,
+    beta_1: float | None = None,
+    beta_2: float | None = None,
     clip_norm: float | None = None,
     ema_momentum: float | None = None,
     scale_loss: bool = False,
@@ -137,6 +139,7 @@ def build_optimizer(
       name: a name in `config.OPTIMIZER_NAMES`.
       learning_rate: a number greater than 0, or a schedule.
       weight_decay: decoupled decay, used by adamw only; None for 0.004, as in Keras.
+      beta_1, beta_2: momenta of adam and adamw, in [0, 1); None for 0.9 and 0.999.
       clip_norm: the largest Euclidean norm that the whole gradient may have, greater
         than 0; None for no limit (Pascanu et al. 2013).
       ema_momentum: keep an exponential moving average of the weights,
@@ -151,6 +154,9 @@ def build_optimizer(
     options: dict = {"global_clipnorm": clip_norm}
     if ema_momentum is not None:
         options |= {"use_ema": True, "ema_momentum": ema_momentum}
+    if name in ("adam", "adamw"):
+        betas = {"beta_1": beta_1, "beta_2": beta_2}
+        options |= {beta: value for beta, value in betas.items() if value is not None}
     optimizer = _named_optimizer(name, learning_rate, weight_decay, options)
     return keras.optimizers.LossScaleOptimizer(optimizer) if scale_loss else optimizer
 
