@@ -44,6 +44,9 @@ def test_steps_follow_from_epochs_unless_given():
         ({"dropout": -0.1}, "dropout: -0.1 is not a rate"),
         ({"weight_decay": -0.1}, "weight_decay: -0.1 must be at least 0"),
         ({"weight_decay": 0.1}, "weight_decay: optimizer adam has none"),
+        ({"beta_1": 1.0}, r"beta_1: 1.0 is not in \[0, 1\)"),
+        ({"beta_2": -0.1}, r"beta_2: -0.1 is not in \[0, 1\)"),
+        ({"beta_1": 0.5, "optimizer": "sgd"}, "beta_1: optimizer sgd has none"),
         ({"epochs": 1, "warmup_steps": 430}, "warmup_steps: 430 must be less than the 430 steps"),
         ({"train_size": 55_001}, "train_size: 55001 is more than the 55000 images"),
         ({"augmentation": "flip"}, "augmentation: 'flip' is not one of none, affine"),
@@ -87,6 +90,7 @@ def test_recipes_are_valid_and_the_default_is_one():
         "cnn",
         "lenet5",
         "linear",
+        "fast_cnn",
     }
     with pytest.raises(mnist_lib.ConfigError, match="recipe: 'quick' is not one of"):
         mnist_lib.recipe("quick")

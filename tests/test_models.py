@@ -12,7 +12,13 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (6, 28, 28, 1)).astype(np.uin
 
 @pytest.mark.parametrize(
     ("name", "num_parameters"),
-    [("linear", 7_850), ("mlp", 669_706), ("lenet5", 61_706), ("cnn", 1_199_882)],
+    [
+        ("linear", 7_850),
+        ("mlp", 669_706),
+        ("lenet5", 61_706),
+        ("cnn", 1_199_882),
+        ("fast_cnn", 109_210),
+    ],
 )
 def test_parameter_counts_and_output(name, num_parameters):
     model = mnist_lib.build_model(name)
@@ -30,7 +36,7 @@ def test_images_are_scaled_inside():
     np.testing.assert_allclose(model(IMAGES), expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["mlp", "lenet5", "cnn"])
+@pytest.mark.parametrize("name", ["mlp", "lenet5", "cnn", "fast_cnn"])
 @pytest.mark.parametrize("activation", models.ACTIVATION_NAMES)
 def test_every_activation_builds(name, activation):
     model = mnist_lib.build_model(name, activation=activation)
@@ -60,6 +66,20 @@ def test_pooling_changes_the_result():
     assert not np.allclose(largest, average)
 
 
+def test_fast_cnn_does_not_see_the_border():
+    model = mnist_lib.build_model("fast_cnn")
+    inner = np.zeros_like(IMAGES)
+    inner[:, 2:-2, 2:-2] = IMAGES[:, 2:-2, 2:-2]
+    np.testing.assert_array_equal(model(inner), model(IMAGES))
+
+
+def test_fast_cnn_normalises_by_the_batch_in_training_only():
+    model = mnist_lib.build_model("fast_cnn")
+    together, alone = model(IMAGES, training=False), model(IMAGES[:1], training=False)
+    np.testing.assert_allclose(together[:1], alone, rtol=1e-5, atol=1e-6)
+    assert not np.allclose(model(IMAGES, training=True)[:1], alone, atol=1e-3)
+
+
 def test_seed_decides_the_weights_and_layers_differ():
     first, again, other = (
         mnist_lib.build_model("mlp", seed=seed).get_weights() for seed in (0, 0, 1)
@@ -72,7 +92,7 @@ def test_seed_decides_the_weights_and_layers_differ():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("vgg", {}, "model: 'vgg' is not one of linear, mlp, lenet5, cnn"),
+        ("vgg", {}, "model: 'vgg' is not one of linear, mlp, lenet5, cnn, fast_cnn"),
         ("mlp", {"pooling": "max"}, "pooling: model mlp has no pooling"),
         ("linear", {"dropout": 0.5}, "dropout: model linear has no dropout"),
         ("mlp", {"dropout": 1.0}, r"dropout: 1.0 is not a rate in \[0, 1\)"),
@@ -94,7 +114,7 @@ def test_bfloat16_keeps_float32_weights_and_logits_and_the_global_policy():
     assert keras.config.dtype_policy().name == "float32"
 
 
-@pytest.mark.parametrize("name", ["mlp", "cnn"])
+@pytest.mark.parametrize("name", ["mlp", "cnn", "fast_cnn"])
 def test_keras_file_round_trip(name, tmp_path):
     model = mnist_lib.build_model(name, activation="maxout")
     model.save(tmp_path / "model.keras")

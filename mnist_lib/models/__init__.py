@@ -23,6 +23,7 @@ MODEL_OPTIONS: dict[str, tuple[str, ...]] = {
     "mlp": ("activation", "dropout"),
     "lenet5": ("activation", "pooling", "dropout"),
     "cnn": ("activation", "pooling", "dropout"),
+    "fast_cnn": ("activation",),
 }
 ACTIVATION_NAMES = ("relu", "sigmoid", "tanh", "leaky_relu", "elu", "maxout")
 POOLING_NAMES = ("max", "average")

@@ -11,6 +11,8 @@ import tensorflow as tf
 
 from mnist_lib.models import activations, batch_parts
 
+# Of the averages that evaluation uses; Keras's 0.99 is slow for runs of a few hundred steps.
+_BATCH_NORM_MOMENTUM = 0.9
 _PHILOX = 1  # tf.random.Algorithm.PHILOX, as the raw ops take it
 _VALUES_PER_BLOCK = 4  # 32-bit values that one Philox counter yields
 
@@ -36,12 +38,18 @@ def logits(x: keras.KerasTensor, num_classes: int, seeds: Iterator[int]) -> kera
 
 
 def dense(
-    x: keras.KerasTensor, units: int, activation: str, seeds: Iterator[int]
+    x: keras.KerasTensor,
+    units: int,
+    activation: str,
+    seeds: Iterator[int],
+    batch_norm: bool = False,
 ) -> keras.KerasTensor:
     """Adds an affine layer and its activation: `[N, d]` to `[N, units]`."""
     pieces = activations.num_pieces(activation)
-    x = keras.layers.Dense(units * pieces, kernel_initializer=_glorot(seeds))(x)
-    return activations.activation_layer(activation)(x)
+    x = keras.layers.Dense(
+        units * pieces, use_bias=not batch_norm, kernel_initializer=_glorot(seeds)
+    )(x)
+    return _activate(x, activation, batch_norm)
 
 
 def conv(
@@ -51,19 +59,33 @@ def conv(
     activation: str,
     seeds: Iterator[int],
     padding: str = "valid",
+    strides: int = 1,
+    batch_norm: bool = False,
 ) -> keras.KerasTensor:
     """Adds a convolution and its activation: `[N, h, w, c]` to `[N, h', w', filters]`."""
     pieces = activations.num_pieces(activation)
     x = keras.layers.Conv2D(
-        filters * pieces, kernel_size, padding=padding, kernel_initializer=_glorot(seeds)
+        filters * pieces,
+        kernel_size,
+        strides=strides,
+        padding=padding,
+        use_bias=not batch_norm,
+        kernel_initializer=_glorot(seeds),
     )(x)
-    return activations.activation_layer(activation)(x)
+    return _activate(x, activation, batch_norm)
 
 
 def pool(x: keras.KerasTensor, pooling: str) -> keras.KerasTensor:
     """Adds 2x2 pooling with stride 2, `"max"` or `"average"`."""
     layer = {"max": keras.layers.MaxPooling2D, "average": keras.layers.AveragePooling2D}[pooling]
     return layer(pool_size=2)(x)
+
+
+def _activate(x: keras.KerasTensor, activation: str, batch_norm: bool) -> keras.KerasTensor:
+    """Adds an activation, after the batch normalisation whose offset is the only bias."""
+    if batch_norm:
+        x = keras.layers.BatchNormalization(momentum=_BATCH_NORM_MOMENTUM, synchronized=True)(x)
+    return activations.activation_layer(activation)(x)
 
 
 def _glorot(seeds: Iterator[int]) -> keras.initializers.Initializer:

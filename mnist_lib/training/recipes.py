@@ -8,6 +8,16 @@ from mnist_lib.training.config import TrainConfig
 RECIPES: dict[str, TrainConfig] = {
     "mlp": TrainConfig(model="mlp"),
     "cnn": TrainConfig(model="cnn"),
+    "fast": TrainConfig(
+        model="fast_cnn",
+        label_smoothing=0.05,
+        learning_rate=0.04,
+        lr_schedule="one_cycle",
+        beta_1=0.7,
+        beta_2=0.9,
+        batch_size=256,
+        train_steps=320,
+    ),
     "lenet5": TrainConfig(model="lenet5", epochs=10, lr_schedule="cosine"),
     "linear": TrainConfig(model="linear", epochs=20),
     "perceptron": TrainConfig(model="linear", loss="perceptron", epochs=20, lr_schedule="cosine"),
