@@ -16,7 +16,7 @@ RECIPES: dict[str, TrainConfig] = {
         beta_1=0.7,
         beta_2=0.9,
         batch_size=256,
-        train_steps=320,
+        train_steps=270,
     ),
     "lenet5": TrainConfig(model="lenet5", epochs=10, lr_schedule="cosine"),
     "linear": TrainConfig(model="linear", epochs=20),
