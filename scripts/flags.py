@@ -77,7 +77,10 @@ def define_train_flags() -> None:
     _define_fields([field.name for field in dataclasses.fields(configs.TrainConfig)])
     flags.DEFINE_string("workdir", None, "run directory; resumes the run in it, if there is one")
     flags.DEFINE_string(
-        "recipe", recipes.DEFAULT_RECIPE, f"named configuration: {_names(recipes.RECIPES)}"
+        "recipe",
+        None,
+        f"named configuration: {_names(recipes.RECIPES)} (default: that of --model, or "
+        f"{recipes.DEFAULT_RECIPE}); other flags override it",
     )
     flags.DEFINE_bool(
         "allow_other_replicas", False, "resume with another strategy or number of replicas"
@@ -87,8 +90,8 @@ def define_train_flags() -> None:
 def train_config() -> configs.TrainConfig:
     """Returns what the flags ask for.
 
-    The run in `--workdir`, if there is one, else the recipe, with the flags that were
-    given in place of single values.
+    The run in `--workdir`, if there is one, else the recipe (that of the model, if a
+    model is named), with the flags that were given in place of single values.
 
     Raises:
       ConfigError: a value or a combination that cannot be used.
@@ -97,10 +100,11 @@ def train_config() -> configs.TrainConfig:
     if given.keys() >= {"epochs", "train_steps"}:
         raise errors.ConfigError("train_steps", "give either --epochs or --train_steps, not both")
     stored = run_directory.RunDirectory(FLAGS.workdir).read_config() if FLAGS.workdir else None
-    base = recipes.recipe(FLAGS.recipe) if stored is None or FLAGS["recipe"].present else stored
-    if "epochs" in given:
-        given["train_steps"] = None
-    return dataclasses.replace(base, **given)
+    if stored is None or FLAGS.recipe is not None:
+        base = recipes.recipe(FLAGS.recipe or recipes.recipe_of_model(given.get("model")))
+    else:
+        base = stored
+    return recipes.override(base, given)
 
 
 def given_fields() -> dict:

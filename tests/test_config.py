@@ -24,7 +24,7 @@ def test_steps_follow_from_epochs_unless_given():
         ({"dataset": "cifar10"}, "dataset: 'cifar10' is not one of auto, mnist"),
         ({"model": "vgg"}, "model: 'vgg' is not one of linear"),
         ({"optimizer": "lion"}, "optimizer: 'lion' is not one of sgd"),
-        ({"strategy": "parameter_server"}, "strategy: 'parameter_server' is not one of default"),
+        ({"strategy": "parameter_server"}, "Keras 3 does not support parameter servers"),
         ({"batch_size": 0}, "batch_size: 0 must be at least 1"),
         ({"batch_size": 1.5}, "batch_size: 1.5 is not a whole number"),
         ({"epochs": -1}, "epochs: -1 must be at least 1"),
@@ -48,6 +48,21 @@ def test_steps_follow_from_epochs_unless_given():
         ({"beta_2": -0.1}, r"beta_2: -0.1 is not in \[0, 1\)"),
         ({"beta_1": 0.5, "optimizer": "sgd"}, "beta_1: optimizer sgd has none"),
         ({"epochs": 1, "warmup_steps": 430}, "warmup_steps: 430 must be less than the 430 steps"),
+        ({"clip_norm": 0.0}, "clip_norm: 0.0 must be greater than 0"),
+        ({"ema_momentum": 1.0}, r"ema_momentum: 1.0 is not in \(0, 1\)"),
+        ({"label_smoothing": 1.0}, r"label_smoothing: 1.0 is not in \[0, 1\)"),
+        ({"label_smoothing": 0.1, "loss": "hinge"}, "label_smoothing: loss hinge has none"),
+        ({"accumulation_steps": 0}, "accumulation_steps: 0 must be at least 1"),
+        ({"accumulation_steps": 5}, "accumulation_steps: 5 parts do not divide the 128 images"),
+        (
+            {"accumulation_steps": 32, "num_replicas": 8},
+            "accumulation_steps: 32 parts do not divide the 16 images of a replica",
+        ),
+        ({"worker_timeout_seconds": 5}, "worker_timeout_seconds: 5 must be at least 10"),
+        (
+            {"strategy": "multi_worker_mirrored", "num_replicas": 2},
+            "num_replicas: each worker of multi_worker_mirrored is one replica on a CPU",
+        ),
         ({"train_size": 55_001}, "train_size: 55001 is more than the 55000 images"),
         ({"augmentation": "flip"}, "augmentation: 'flip' is not one of none, affine"),
     ],
@@ -94,3 +109,33 @@ def test_recipes_are_valid_and_the_default_is_one():
     }
     with pytest.raises(mnist_lib.ConfigError, match="recipe: 'quick' is not one of"):
         mnist_lib.recipe("quick")
+
+
+def test_a_model_that_is_named_comes_with_its_own_recipe():
+    for model in ("mlp", "cnn", "lenet5", "linear"):
+        assert recipes.RECIPES[recipes.recipe_of_model(model)].model == model
+    assert recipes.recipe_of_model("cnn") == "cnn"
+    assert recipes.recipe_of_model("linear") == "linear"
+    assert recipes.recipe_of_model("fast_cnn") == recipes.recipe_of_model(None) == "fast"
+
+
+def test_what_belongs_to_a_replaced_value_goes_with_it():
+    fast = mnist_lib.recipe("fast")
+    assert fast.train_steps
+    assert fast.beta_1 is not None
+    assert fast.label_smoothing
+    longer = recipes.override(fast, {"epochs": 3})
+    assert (longer.train_steps, longer.epochs, longer.beta_1) == (None, 3, fast.beta_1)
+    sgd = recipes.override(fast, {"optimizer": "sgd"})
+    assert (sgd.optimizer, sgd.beta_1, sgd.beta_2) == ("sgd", None, None)
+    assert recipes.override(fast, {"optimizer": "adam"}) == fast
+    assert recipes.override(fast, {"optimizer": "adamw", "beta_1": 0.5}).beta_1 == 0.5
+    assert recipes.override(fast, {"loss": "hinge"}).label_smoothing == 0
+    assert recipes.override(fast, {"seed": 3}) == dataclasses.replace(fast, seed=3)
+
+
+def test_workers_may_differ_in_where_their_data_is():
+    ours = mnist_lib.TrainConfig(data_dir="/a", progress=False)
+    theirs = mnist_lib.TrainConfig(data_dir="/b", progress=True)
+    assert ours.common_fields() == theirs.common_fields()
+    assert dataclasses.replace(ours, steps_per_loop=7).common_fields() != theirs.common_fields()

@@ -139,6 +139,9 @@ def test_number_of_traces_is_constant(small_dataset):
     trainer = _trainer()
     evaluator = mnist_lib.Evaluator(trainer.model, strategy=trainer.strategy, replica_batch_size=64)
     batches = _batches(trainer, small_dataset.train)
+    trainer.trace(batches)
+    assert trainer._train_steps.experimental_get_tracing_count() == 1
+    assert trainer.step == 0
     for num_steps in (1, 7, 100, 3):
         trainer.train(batches, num_steps)
         evaluator.evaluate(mnist_lib.eval_batches(small_dataset.test))

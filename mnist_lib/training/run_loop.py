@@ -102,6 +102,15 @@ class RunLoop:
         self._summaries = summaries.RunSummaries(self._run.path, level, resumed_at)
         if resumed_at is None:
             self._write_static_summaries()
+        if resumed_at != self._total_steps:
+            batches = pipelines.train_batches(
+                self._dataset.train,
+                self._config.batch_size,
+                seed=self._config.seed,
+                start_step=self._trainer.step,
+            )
+            self._batches = iter(self._trainer.distribute(batches))
+            self._trainer.trace(self._batches)
         startup_seconds = time.monotonic() - started
         self._progress = progress.Progress(
             self._total_steps, self._trainer.step, show_bar=self._config.progress and self._chief
@@ -136,16 +145,12 @@ class RunLoop:
         """Trains up to each step at which Python has something to do, and yields it."""
         config = self._config
         step = self._trainer.step
-        batches = pipelines.train_batches(
-            self._dataset.train, config.batch_size, seed=config.seed, start_step=step
-        )
-        iterator = iter(self._trainer.distribute(batches))
         while step < self._total_steps:
             # Multiples of each interval, so that a resumed run stops at the same steps.
             intervals = (config.steps_per_loop, self._eval_every, self._checkpoint_every)
             end = min(self._total_steps, *(step - step % every + every for every in intervals))
             started = time.monotonic()
-            metrics = self._trainer.train(iterator, end - step)
+            metrics = self._trainer.train(self._batches, end - step)
             seconds = time.monotonic() - started
             if metrics.first_nonfinite_step:
                 raise errors.DivergedError(

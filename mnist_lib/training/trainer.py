@@ -187,6 +187,14 @@ class Trainer:
             for variable, weight in zip(variables, weights, strict=True):
                 variable.value.assign(weight)
 
+    def trace(self, batches: Iterator) -> None:
+        """Builds the graph of the steps, which the first call of `train` would do.
+
+        Args:
+          batches: as for `train`; none is taken.
+        """
+        self._train_steps.get_concrete_function(batches, tf.constant(1, tf.int64))
+
     def train(self, batches: Iterator, num_steps: int) -> TrainMetrics:
         """Takes `num_steps` steps.
 
