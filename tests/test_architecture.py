@@ -21,7 +21,7 @@ ALLOWED = {
     "models": {"errors"},
     "inspection": {"errors"},
     "training": {"errors", "files", "version", "datasets", "models", "inspection"},
-    "benchmark": {"errors", "runtime", "datasets", "models"},
+    "benchmark": {"errors", "runtime", "datasets", "models", "inspection", "training"},
     "__init__": {"errors", "version", "datasets", "models", "inspection", "training"},
 }
 
