@@ -24,7 +24,14 @@ _REQUIRED = [
     "tqdm>=4.66,<5",
 ]
 _TEST = ["pytest>=8,<10"]
-_DEV = [*_TEST, "build>=1,<2", "mypy>=2,<3", "pre-commit>=4,<5", "ruff>=0.17,<0.18"]
+_DEV = [
+    *_TEST,
+    "build>=1,<2",
+    "matplotlib>=3.9,<4",  # the benchmark's chart
+    "mypy>=2,<3",
+    "pre-commit>=4,<5",
+    "ruff>=0.17,<0.18",
+]
 
 setuptools.setup(
     name="mnist_lib",
