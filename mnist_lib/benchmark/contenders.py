@@ -68,11 +68,18 @@ class Task:
     process: dict = dataclasses.field(default_factory=dict)
 
 
+class Turn(typing.NamedTuple):
+    """Some training steps: their mean loss, and the seconds they took."""
+
+    loss: float
+    seconds: float
+
+
 class TrainingLoop(typing.Protocol):
     """A contender that has been started."""
 
-    def train(self, num_steps: int) -> float:
-        """Takes that many steps; returns their mean training loss."""
+    def train(self, num_steps: int) -> Turn:
+        """Takes that many steps."""
 
     def evaluate(self) -> float:
         """Returns the accuracy on the validation images, in [0, 1]."""

@@ -5,11 +5,13 @@ Model, loss, metrics and optimizer are Keras 3's, as with the other contenders.
 
 from __future__ import annotations
 
+import time
+
 import keras
 import tensorflow as tf
 
 from mnist_lib.benchmark import arrays, keras_fit
-from mnist_lib.benchmark.contenders import Task
+from mnist_lib.benchmark.contenders import Task, Turn
 
 _SHUFFLE_BUFFER = 10_000
 
@@ -44,10 +46,12 @@ class OrbitLoop:
             steps_per_loop=lambda step: self._num_steps,
         )
 
-    def train(self, num_steps: int) -> float:
+    def train(self, num_steps: int) -> Turn:
+        started = time.perf_counter()
         self._num_steps = num_steps
         self._controller.train(int(self._controller.global_step.numpy()) + num_steps)
-        return float(self._trainer.train_loss.result())
+        loss = float(self._trainer.train_loss.result())
+        return Turn(loss, time.perf_counter() - started)
 
     def evaluate(self) -> float:
         images, labels = self._data.validation_images, self._data.validation_labels

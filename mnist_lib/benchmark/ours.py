@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 
 import mnist_lib
 from mnist_lib.benchmark import arrays
-from mnist_lib.benchmark.contenders import Task
+from mnist_lib.benchmark.contenders import Task, Turn
 from mnist_lib.datasets.augmentation import named_augmentation
 from mnist_lib.training import configured
 
@@ -39,8 +40,10 @@ class OurLoop:
             "validation", data.validation_images, data.validation_labels
         )
 
-    def train(self, num_steps: int) -> float:
-        return self._trainer.train(self._batches, num_steps).loss
+    def train(self, num_steps: int) -> Turn:
+        started = time.perf_counter()
+        metrics = self._trainer.train(self._batches, num_steps)
+        return Turn(metrics.loss, time.perf_counter() - started)
 
     def evaluate(self) -> float:
         return self._evaluator.evaluate(mnist_lib.eval_batches(self._validation)).accuracy

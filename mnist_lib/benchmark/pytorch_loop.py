@@ -7,10 +7,11 @@ is the fused one. PyTorch uses as many threads as there are cores.
 
 from __future__ import annotations
 
+import time
 import typing
 
 from mnist_lib.benchmark import arrays
-from mnist_lib.benchmark.contenders import Task
+from mnist_lib.benchmark.contenders import Task, Turn
 
 if typing.TYPE_CHECKING:
     import torch
@@ -70,9 +71,10 @@ class PyTorchLoop:
         )
         self._batches = self._shuffled_batches()
 
-    def train(self, num_steps: int) -> float:
+    def train(self, num_steps: int) -> Turn:
         import torch
 
+        started = time.perf_counter()
         self._network.train()
         loss_function = torch.nn.CrossEntropyLoss()
         loss_sum = torch.zeros(())
@@ -83,7 +85,7 @@ class PyTorchLoop:
             loss.backward()
             self._optimizer.step()
             loss_sum += loss.detach()
-        return loss_sum.item() / num_steps
+        return Turn(loss_sum.item() / num_steps, time.perf_counter() - started)
 
     def evaluate(self) -> float:
         import torch
