@@ -12,12 +12,14 @@ import sys
 from collections.abc import Iterable
 
 _MIB = 1 << 20
-# mallopt(3): each parameter's number in glibc's <malloc.h>, and the bytes it is set to.
-MALLOC_SETTINGS = {
+# mallopt(3): each parameter's number in glibc's <malloc.h>, and the bytes it would be set to.
+MALLOC_PARAMETERS = {
     "M_MMAP_THRESHOLD": (-3, 32 * _MIB),
     "M_TRIM_THRESHOLD": (-1, 512 * _MIB),
     "M_TOP_PAD": (-2, 64 * _MIB),
 }
+# The other two gain nothing, alone or beside it.
+_MALLOC_DEFAULT = ("M_TOP_PAD",)
 # Only defaults: what the environment says already stays.
 _ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "2",  # TensorFlow's own messages from warnings on
@@ -33,26 +35,27 @@ def configure_before_tensorflow() -> None:
     TensorFlow's own messages below warnings are switched off, and GPUs give memory
     as it is needed, unless the environment says otherwise.
 
-    glibc's allocator is told to keep large blocks. By default it maps the
-    temporaries of each step (1 to 20 MB) anew, and the kernel clears their pages:
-    more than half of the time of a training step of the `mlp` on a CPU.
+    glibc's allocator is told to take memory in large pieces (M_TOP_PAD), so that the
+    temporaries of each step (1 to 20 MB) fit into what it has. By default it maps them
+    anew, and the kernel clears their pages: about a third of the time of a step.
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    keep_large_blocks()
+    set_malloc_parameters(_MALLOC_DEFAULT)
 
 
-def keep_large_blocks(parameters: Iterable[str] = tuple(MALLOC_SETTINGS)) -> None:
-    """Tells glibc's allocator not to return large blocks; elsewhere does nothing.
+def set_malloc_parameters(names: Iterable[str]) -> None:
+    """Sets parameters of glibc's allocator; elsewhere does nothing.
 
     Args:
-      parameters: keys of `MALLOC_SETTINGS`, those to set.
+      names: keys of `MALLOC_PARAMETERS`.
     """
     if platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt
-        for name in parameters:
-            if mallopt(*MALLOC_SETTINGS[name]):  # 1: done, 0: refused
-                _applied["malloc"][name] = MALLOC_SETTINGS[name][1]
+        for name in names:
+            number, value = MALLOC_PARAMETERS[name]
+            if mallopt(number, value):  # 1: done, 0: refused
+                _applied["malloc"][name] = value
 
 
 def make_deterministic(seed: int) -> None:

@@ -36,7 +36,7 @@ def define() -> None:
         "num_rounds", None, "turns of each, or repetitions (default: depends)", lower_bound=1
     )
     flags.DEFINE_integer(
-        "steps_per_round", None, "steps per turn (default: about a second)", lower_bound=1
+        "steps_per_round", None, "steps per turn (default: up to a second of them)", lower_bound=1
     )
     flags.DEFINE_list("recipes", None, "for time_to_accuracy (default: cnn) and startup (mlp)")
     flags.DEFINE_float("target", 0.99, "accuracy of time_to_accuracy", 0, 1)

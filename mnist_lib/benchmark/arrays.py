@@ -9,6 +9,8 @@ import tempfile
 import typing
 from collections.abc import Iterator
 
+from mnist_lib import runtime
+
 if typing.TYPE_CHECKING:
     import numpy as np
 
@@ -43,6 +45,7 @@ def exported(data_options: dict) -> Iterator[tuple[str, dict]]:
 
 def write(data_options: dict, path: str) -> dict:
     """Loads a data set and writes it; returns what `exported` yields beside the path."""
+    runtime.configure_before_tensorflow()
     import numpy as np
 
     import mnist_lib

@@ -11,8 +11,8 @@ from mnist_lib.datasets import catalog, splits
 _CHANCE_LOSS = 2.303  # -log(1/10)
 # How far behind the first contender's training loss another may be, by factor and at all.
 _LOSS_FACTOR, _LOSS_MARGIN = 1.5, 0.05
-# About a second's worth on two cores, for 128 images per step.
-_STEPS_PER_ROUND = {"linear": 400, "mlp": 150, "lenet5": 50, "cnn": 12}
+# Half a second to a second on two cores, for 128 images per step.
+_STEPS_PER_ROUND = {"linear": 300, "mlp": 80, "lenet5": 30, "cnn": 8}
 _LEAST_STEPS = 5
 
 
@@ -35,7 +35,7 @@ def compare(
       model: a key of `models.MODEL_OPTIONS`.
       batch_size: images per step.
       num_rounds: turns of each contender that count, at least 1; one more is warm-up.
-      steps_per_round: steps per turn, at least 1; None for about a second of `mirrored`.
+      steps_per_round: steps per turn, at least 1; None for 0.2 to 1 s of `mirrored`.
       data_options: arguments of `load_dataset`.
 
     Returns:

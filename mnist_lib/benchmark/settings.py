@@ -8,11 +8,15 @@ from mnist_lib import errors, models, runtime
 from mnist_lib.benchmark import arrays, comparison, contenders, turns
 
 # `apply` says what the keys mean; what is not given is as the scripts have it.
+_EACH_MALLOC_PARAMETER = {
+    f"malloc: {name} alone": {"malloc": [name]} for name in runtime.MALLOC_PARAMETERS
+}
 VARIANTS: dict[str, dict] = {
     "as the scripts set it": {},
     "operations need not be deterministic": {"deterministic": False},
     "malloc as it comes": {"malloc": []},
-    **{f"malloc without {name}": {"malloc_without": name} for name in runtime.MALLOC_SETTINGS},
+    **_EACH_MALLOC_PARAMETER,
+    "malloc: all three": {"malloc": list(runtime.MALLOC_PARAMETERS)},
     "TF_ENABLE_ONEDNN_OPTS=0": {"environment": {"TF_ENABLE_ONEDNN_OPTS": "0"}},
     "one thread within operations": {"intra_op_threads": 1},
     "one thread between operations": {"inter_op_threads": 1},
@@ -24,17 +28,13 @@ def apply(process: dict) -> None:
 
     Args:
       process: any of `environment`, variables to set; `malloc`, the keys of
-        `runtime.MALLOC_SETTINGS` to set, or `malloc_without`, the one to leave out;
-        `deterministic`; `intra_op_threads` and `inter_op_threads`. Without any of them
-        the process is set up as by `runtime.configure_before_tensorflow` alone.
+        `runtime.MALLOC_PARAMETERS` to set in place of the usual; `deterministic`;
+        `intra_op_threads` and `inter_op_threads`. Without any of them the process is set
+        up as by `runtime.configure_before_tensorflow` alone.
     """
     os.environ.update(process.get("environment", {}))
-    if "malloc" in process or "malloc_without" in process:
-        left_out = process.get("malloc_without")
-        names = process.get(
-            "malloc", [name for name in runtime.MALLOC_SETTINGS if name != left_out]
-        )
-        runtime.keep_large_blocks(names)
+    if "malloc" in process:
+        runtime.set_malloc_parameters(process["malloc"])
     else:
         runtime.configure_before_tensorflow()
     if process.get("deterministic"):

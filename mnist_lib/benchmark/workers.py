@@ -50,11 +50,9 @@ class Worker:
         return self._ask({})["accuracy"]
 
     def close(self) -> None:
-        """Ends the process."""
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
-        self._process.wait()
+        """Ends the process, which has nothing to save."""
+        self._process.kill()
+        self._process.communicate()
         self._messages.close()
 
     def _ask(self, command: dict) -> dict:
