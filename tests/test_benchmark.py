@@ -391,10 +391,15 @@ def test_every_part_of_a_report_has_a_table(report):
 
 
 def test_tables_hold_the_numbers(report, capsys):
+    report["settings"][0]["results"]["as it is"]["others_cores"] = 0.7
     tables.print_benchmark(report)
     comparison_table, *_ = benchmark_tables.tables(report)
     row = ("fit", "10.00", "12,800", "2.00 (1.80 to 2.40)", "0.8", "700", "0.100")
     assert comparison_table.rows[1] == row
+    quiet_note, *_, busy_note, _ = (table.note for table in benchmark_tables.tables(report))
+    assert "at most 0.0 cores busy" in quiet_note
+    assert "not to be trusted" not in quiet_note
+    assert "not to be trusted" in busy_note
     assert "not reached" in capsys.readouterr().out
 
 

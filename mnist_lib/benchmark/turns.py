@@ -2,7 +2,7 @@
 
 A round gives every task one turn, so that a machine whose speed drifts slows all of
 them down, and the ratio of two times within a round means something. Rounds in which
-other processes kept the machine busy are done again.
+other processes kept the machine busy are done again, up to a limit.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ from __future__ import annotations
 import statistics
 
 from mnist_lib.benchmark import contenders, workers
+from mnist_lib.inspection import benchmark_tables
 
-# A round is quiet if in no turn others kept more cores busy than this.
-_QUIET_CORES = 0.15
 # Rounds are done again until enough were quiet, or there were this many times as many.
 _MOST_ROUNDS_FACTOR = 2
 
@@ -42,7 +41,10 @@ def take_turns(
         rounds = [_round(running, steps_per_round)]
         while len(rounds) <= _MOST_ROUNDS_FACTOR * num_rounds:
             rounds.append(_round(running, steps_per_round))
-            if sum(_others_cores(one) <= _QUIET_CORES for one in rounds[1:]) == num_rounds:
+            if (
+                sum(_others_cores(one) <= benchmark_tables.QUIET_CORES for one in rounds[1:])
+                == num_rounds
+            ):
                 break
     chosen = quietest(rounds[1:], num_rounds)
     reference = next(iter(tasks))

@@ -90,7 +90,8 @@ def _contenders(report: dict) -> str:
 
 
 def _section(table: benchmark_tables.Table) -> str:
-    rows = [table.headings, ("---",) + ("---:",) * (len(table.headings) - 1), *table.rows]
+    headings = tuple(heading.replace("\n", " ") for heading in table.headings)
+    rows = [headings, ("---",) + ("---:",) * (len(headings) - 1), *table.rows]
     lines = [f"| {' | '.join(row)} |" for row in rows]
     note = f"\n{table.note}\n" if table.note else ""
     return f"## {table.title}\n\n" + "\n".join(lines) + "\n" + note

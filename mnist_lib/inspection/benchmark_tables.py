@@ -5,6 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+# Above this the ratios are not to be trusted.
+QUIET_CORES = 0.15
+_BUSY_WARNING = (
+    "The machine was busy: the ratios are not to be trusted, least those of PyTorch, whose threads "
+    "wait for each other in every operation."
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Table:
@@ -12,7 +19,7 @@ class Table:
 
     Attributes:
       title: what it shows.
-      headings: one per column.
+      headings: one per column; a line may end within one.
       rows: texts, as many in each as there are headings.
       note: what the numbers mean; may be empty.
     """
@@ -52,10 +59,8 @@ def _comparison(report: dict) -> Table:
         )
         for name, result in report["results"].items()
     ]
-    headings = ("contender", "ms per step", "images/s", f"time, {first} = 1")
-    return Table(
-        _title(report), (*headings, "first step, s", "peak MB", "loss"), rows, _load_note(report)
-    )
+    headings = ("contender", "ms/step", "images/s", f"time,\n{first} = 1", "first\nstep, s", "MB")
+    return Table(_title(report), (*headings, "loss"), rows, _load_note(report))
 
 
 def _settings(report: dict) -> Table:
@@ -69,7 +74,7 @@ def _settings(report: dict) -> Table:
         for name, result in report["results"].items()
     ]
     title = f"Settings of the process: {_title(report)}"
-    headings = ("setting", "ms per step", "time, the scripts' = 1", "peak MB")
+    headings = ("setting", "ms/step", "time, as the\nscripts = 1", "MB")
     return Table(title, headings, rows, _load_note(report))
 
 
@@ -81,10 +86,11 @@ def _title(report: dict) -> str:
 def _load_note(report: dict) -> str:
     settings = report["settings"]
     others = max(result["others_cores"] for result in report["results"].values())
-    return (
+    note = (
         f"{settings['num_rounds']} rounds of {settings['steps_per_round']} steps; other processes "
-        f"kept at most {others:.1f} cores busy."
+        f"kept at most {others:.1f} cores busy. MB: the largest resident set."
     )
+    return note if others <= QUIET_CORES else f"{note} {_BUSY_WARNING}"
 
 
 def _factor(median: float, limits: list[float]) -> str:
@@ -110,7 +116,7 @@ def _time_to_accuracy(report: dict) -> Table:
     first = next(iter(report["results"]))
     return Table(
         f"Training until {report['target']:.0%} of the validation images ({report['dataset']})",
-        ("contender", "seconds", "epochs", "accuracy", "time, the first = 1"),
+        ("contender", "seconds", "epochs", "accuracy", "time,\nthe first = 1"),
         rows,
         f"Seconds of training steps, tracing included and evaluation not. The first: {first}.",
     )
@@ -152,9 +158,10 @@ def _startup(report: dict) -> Table:
         rows.append((f"scripts/train.py --recipe={name}", *texts, memory))
     return Table(
         "Whole commands",
-        ("command", "seconds", "training, s", "all else, s", "peak MB"),
+        ("command", "seconds", "training, s", "all else, s", "MB"),
         rows,
-        "Medians of several; the files that they read had been read before.",
+        "Medians of several; the files that they read had been read before. MB: the largest "
+        "resident set.",
     )
 
 

@@ -25,9 +25,11 @@ def print_benchmark(report: dict) -> None:
     """Prints what `benchmark.measure` returned to standard output."""
     console = rich.console.Console()
     for content in benchmark_tables.tables(report):
-        table = rich.table.Table(title=content.title, caption=content.note or None)
+        table = rich.table.Table(
+            title=content.title, caption=content.note or None, padding=(0, 0, 0, 1)
+        )
         for number, heading in enumerate(content.headings):
-            table.add_column(heading, justify="right" if number else "left")
+            table.add_column(heading, justify="right" if number else "left", no_wrap=number > 0)
         for row in content.rows:
             table.add_row(*row)
         console.print(table)
