@@ -138,7 +138,7 @@ def arrays_path(small_dataset, tmp_path_factory) -> str:
     return path
 
 
-@pytest.mark.parametrize("name", contenders.DEFAULT_CONTENDERS)
+@pytest.mark.parametrize("name", ["mirrored", "fit", "orbit", "pytorch"])
 def test_a_contender_learns_in_a_process_of_its_own(name, arrays_path):
     _skip_unless_installed(name)
     task = contenders.Task(name, "linear", 100, arrays_path)
