@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in $(CANDIDATES); do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 	2>/dev/null && echo $$p && break; done)
 
-.PHONY: help check-python train test test-slow test-wheel lint format clean
+.PHONY: help check-python train test test-slow test-wheel bench lint format clean
 
 help:  ## Lists the targets.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -28,6 +28,10 @@ test-slow: $(BIN)/.installed-dev  ## Runs the tests that take minutes.
 
 test-wheel: $(BIN)/.installed-dev  ## Runs the library's tests against the built wheel.
 	tests/wheel_test.sh $(abspath $(BIN)/python)
+
+bench: $(BIN)/.installed-dev  ## Measures what docs/benchmark.md shows (15 minutes).
+	$(BIN)/python scripts/benchmark.py --suite --markdown=docs/benchmark.md \
+		--chart=docs/images/benchmark.png $(ARGS)
 
 lint: $(BIN)/.installed-dev  ## Checks style and types.
 	$(BIN)/ruff check .

@@ -28,7 +28,7 @@ _TEST = ["pytest>=8,<10"]
 _DEV = [
     *_TEST,
     "build>=1,<2",
-    "matplotlib>=3.9,<4",  # docs/scaling.py
+    "matplotlib>=3.9,<4",  # the pictures in docs/
     "mypy>=2,<3",
     "pre-commit>=4,<5",
     "ruff>=0.17,<0.18",

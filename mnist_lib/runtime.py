@@ -1,46 +1,66 @@
-"""Process-wide settings, applied by the scripts and on request, never at import."""
+"""Process-wide settings, applied by the scripts and on request, never at import.
+
+What each of them gains is measured by `scripts/benchmark.py --measure=settings`.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import platform
+import sys
+from collections.abc import Iterable
 
-# mallopt(3) parameters, from glibc's <malloc.h>.
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 _MIB = 1 << 20
-_MALLOC_SETTINGS = (
-    (_M_MMAP_THRESHOLD, 32 * _MIB),
-    (_M_TRIM_THRESHOLD, 512 * _MIB),
-    (_M_TOP_PAD, 64 * _MIB),
-)
+# mallopt(3): each parameter's number in glibc's <malloc.h>, and the bytes it would be set to.
+MALLOC_PARAMETERS = {
+    "M_MMAP_THRESHOLD": (-3, 32 * _MIB),
+    "M_TRIM_THRESHOLD": (-1, 512 * _MIB),
+    "M_TOP_PAD": (-2, 64 * _MIB),
+}
+# The other two gain nothing, alone or beside it.
+_MALLOC_DEFAULT = ("M_TOP_PAD",)
+# Only defaults: what the environment says already stays.
+_ENVIRONMENT = {
+    "TF_CPP_MIN_LOG_LEVEL": "2",  # TensorFlow's own messages from warnings on
+    "TF_ENABLE_ONEDNN_OPTS": "1",  # fast convolutions on processors with AVX2 alone, too
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # leaves the rest of a GPU's memory to others
+}
+
+_applied: dict = {"malloc": {}, "deterministic": False, "seed": None}
 
 
 def configure_before_tensorflow() -> None:
     """Sets what must be set before TensorFlow is imported and uses memory.
 
-    TensorFlow's own messages below warnings are switched off unless the
-    environment says otherwise.
-
-    glibc's allocator is told to keep large blocks. By default it maps the
-    temporaries of each step (1 to 20 MB) anew, and the kernel clears their pages:
-    more than half of the time of a training step of the `mlp` on a CPU.
+    TensorFlow's own messages below warnings are switched off, and GPUs give memory
+    as it is needed, unless the environment says otherwise.
 
     oneDNN's kernels are switched on unless the environment says otherwise. TensorFlow
     does so by itself only on processors with AVX-512 and the like; with AVX2 alone they
     halve the time of a step with convolutions.
+
+    glibc's allocator is told to take memory in large pieces (M_TOP_PAD), so that the
+    temporaries of each step (1 to 20 MB) fit into what it has. By default it maps them
+    anew, and the kernel clears their pages: about a third of the time of a step.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    keep_large_blocks()
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    set_malloc_parameters(_MALLOC_DEFAULT)
 
 
-def keep_large_blocks() -> None:
-    """Tells glibc's allocator not to return large blocks; elsewhere does nothing."""
+def set_malloc_parameters(names: Iterable[str]) -> None:
+    """Sets parameters of glibc's allocator; elsewhere does nothing.
+
+    Args:
+      names: keys of `MALLOC_PARAMETERS`.
+    """
     if platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt
-        for parameter, value in _MALLOC_SETTINGS:
-            mallopt(parameter, value)
+        for name in names:
+            number, value = MALLOC_PARAMETERS[name]
+            if mallopt(number, value):  # 1: done, 0: refused
+                _applied["malloc"][name] = value
 
 
 def make_deterministic(seed: int) -> None:
@@ -54,3 +74,34 @@ def make_deterministic(seed: int) -> None:
 
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
+    _applied.update(deterministic=True, seed=seed)
+
+
+def applied_settings() -> dict:
+    """Returns the settings of this process that change its speed or its rounding.
+
+    Returns:
+      `malloc`, the bytes of each parameter that was set here; `deterministic`, and the
+      `seed` given with it; `environment`, the variables of TensorFlow, XLA and OpenMP
+      that are set; and, once TensorFlow is imported, `intra_op_threads` and
+      `inter_op_threads` (0: TensorFlow chooses) and `tensor_float_32`, which matters on
+      GPUs alone and is left as TensorFlow has it. All of it can be written as JSON.
+    """
+    settings = {
+        **_applied,
+        "malloc": dict(_applied["malloc"]),
+        "environment": {
+            name: value
+            for name, value in sorted(os.environ.items())
+            if name.startswith(("TF_", "XLA_", "OMP_")) and name != "TF_CONFIG"
+        },
+    }
+    if "tensorflow" in sys.modules:
+        import tensorflow as tf
+
+        settings |= {
+            "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads(),
+            "inter_op_threads": tf.config.threading.get_inter_op_parallelism_threads(),
+            "tensor_float_32": tf.config.experimental.tensor_float_32_execution_enabled(),
+        }
+    return settings

@@ -20,9 +20,9 @@ ALLOWED = {
     "datasets": {"errors", "files"},
     "models": {"errors"},
     "inspection": {"errors"},
-    "training": {"errors", "files", "version", "datasets", "models", "inspection"},
+    "training": {"errors", "files", "runtime", "version", "datasets", "models", "inspection"},
     "local_cluster": {"errors"},
-    "benchmark": {"errors", "runtime", "datasets", "models"},
+    "benchmark": {"errors", "runtime", "datasets", "models", "inspection", "training"},
     "__init__": {"errors", "version", "datasets", "models", "inspection", "training"},
 }
 

@@ -1,23 +1,184 @@
 """The benchmark's bookkeeping. It asserts on no time: only that all have learned."""
 
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
 import pytest
 
 import mnist_lib
-from mnist_lib import benchmark
+from mnist_lib import benchmark, models, runtime
+from mnist_lib.benchmark import (
+    arrays,
+    comparison,
+    contenders,
+    overhead,
+    settings,
+    time_to_accuracy,
+    turns,
+    workers,
+)
+from mnist_lib.inspection import benchmark_page, benchmark_tables, tables
+
+
+def _skip_unless_installed(*names: str) -> None:
+    _, left_out = contenders.installed(names)
+    if left_out:
+        pytest.skip("; ".join(f"{name}: {reason}" for name, reason in left_out.items()))
+
+
+def _turn_result(slower_by: float, loss: float = 0.1) -> dict:
+    return {
+        "description": "a loop",
+        "milliseconds_per_step": 5 * slower_by,
+        "milliseconds_range": [4.5 * slower_by, 6 * slower_by],
+        "images_per_second": 25_600 / slower_by,
+        "slower_by": slower_by,
+        "slower_by_range": [0.9 * slower_by, 1.2 * slower_by],
+        "loss": loss,
+        "first_step_seconds": 0.8,
+        "peak_memory_mb": 700.4,
+        "others_cores": 0.04,
+    }
+
+
+@pytest.fixture
+def report() -> dict:
+    """A report as `measure` returns it, of numbers that are easy to find again."""
+    setting = {
+        "dataset": "mnist",
+        "model": "mlp",
+        "batch_size": 128,
+        "num_rounds": 5,
+        "steps_per_round": 150,
+    }
+    results = {"mirrored": _turn_result(1.0), "fit": _turn_result(2.0)}
+    run = {"seconds": 30.0, "first_step_seconds": 1.0, "epochs": 3, "accuracy": 0.9912}
+    return {
+        "environment": {
+            "date": "2026-01-02",
+            "processor": "a processor",
+            "num_cores": 2,
+            "load_average": 0.1,
+            "system": "Linux",
+            "python": "3.11.0",
+            "packages": {"keras": "3.15.1"},
+        },
+        "left_out": {"pytorch": "torch not installed; pip install torch"},
+        "train": [
+            {"settings": setting | {"batch_size": size}, "results": results} for size in (128, 512)
+        ],
+        "time_to_accuracy": {
+            "dataset": "mnist",
+            "target": 0.99,
+            "results": {
+                "mnist_lib --recipe=cnn": {
+                    "seconds": 30.0,
+                    "slower_by": 1.0,
+                    "runs": [run | {"reached": True}],
+                },
+                "fit (cnn)": {
+                    "seconds": None,
+                    "slower_by": None,
+                    "runs": [run | {"accuracy": 0.98, "reached": False}],
+                },
+            },
+        },
+        "overhead": {
+            "dataset": "mnist",
+            "model": "cnn",
+            "epochs": [
+                {
+                    "train_seconds": 50.0,
+                    "validation": 1.5,
+                    "checkpoints": 0.25,
+                    "summaries": 0.1,
+                    "other": 0.15,
+                    "overhead": 0.04,
+                }
+            ],
+        },
+        "startup": {
+            "import_tensorflow": {"seconds": 4.0, "peak_memory_mb": 300.0},
+            "help": {"seconds": 0.2, "peak_memory_mb": 40.0},
+            "runs": {
+                "mlp": {
+                    "seconds": 25.0,
+                    "peak_memory_mb": 900.0,
+                    "train_seconds": 16.0,
+                    "outside_seconds": 9.0,
+                }
+            },
+        },
+        "settings": [{"settings": setting, "results": {"as it is": _turn_result(1.0)}}],
+        "input": {
+            "dataset": "mnist",
+            "load_seconds": 0.1,
+            "first_batch_seconds": 0.3,
+            "peak_memory_mb": 500.0,
+            "index_batch_microseconds": {"60000": 20.0, "6000000": 30.0},
+        },
+    }
+
+
+@pytest.fixture(scope="module")
+def arrays_path(small_dataset, tmp_path_factory) -> str:
+    """The small data set in the file that contenders read."""
+    path = str(tmp_path_factory.mktemp("arrays") / "arrays.npz")
+    np.savez(
+        path,
+        train_images=small_dataset.train.images,
+        train_labels=small_dataset.train.labels,
+        validation_images=small_dataset.validation.images,
+        validation_labels=small_dataset.validation.labels,
+    )
+    return path
+
+
+@pytest.mark.parametrize("name", ["mirrored", "fit", "orbit", "pytorch"])
+def test_a_contender_learns_in_a_process_of_its_own(name, arrays_path):
+    _skip_unless_installed(name)
+    task = contenders.Task(name, "linear", 100, arrays_path)
+    with workers.running({name: task}) as running:
+        first = running[name].train(1)
+        last = [running[name].train(6) for _ in range(20)][-1]
+        accuracy = running[name].evaluate()
+    assert 1.5 < first["loss"] < 4
+    assert last["loss"] < 0.75 * first["loss"]
+    assert last["peak_memory_mb"] > 100
+    assert accuracy > 0.9
+
+
+def test_pytorch_networks_are_the_library_s():
+    _skip_unless_installed("pytorch")
+    # In a process of its own: two libraries with threads of their own do not mix well.
+    code = (
+        "import json; from mnist_lib.benchmark.pytorch_loop import build_network;"
+        "print(json.dumps({name: sum(p.numel() for p in build_network(name).parameters())"
+        " for name in ('linear', 'mlp', 'lenet5', 'cnn')}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    counts = json.loads(done.stdout)
+    assert counts == {
+        name: mnist_lib.build_model(name).count_params() for name in models.MODEL_OPTIONS
+    }
 
 
 @pytest.mark.slow
 def test_contenders_are_compared_and_have_learned(prepared_data):
     options = {"name": prepared_data.name, "data_dir": str(prepared_data.data_dir)}
-    report = benchmark.compare(
-        ["mirrored", "fit"], model="linear", num_rounds=3, steps_per_round=100, data_options=options
+    names, _ = contenders.installed(contenders.DEFAULT_CONTENDERS)
+    compared = benchmark.compare(
+        names, model="linear", num_rounds=3, steps_per_round=100, data_options=options
     )
-    assert report["settings"]["num_rounds"] == 3
-    assert set(report["results"]) == {"mirrored", "fit"}
-    ours, fit = report["results"]["mirrored"], report["results"]["fit"]
-    assert ours["speedup"] == 1
-    assert fit["speedup_range"][0] <= fit["speedup"] <= fit["speedup_range"][1]
-    for result in (ours, fit):
+    assert compared["settings"]["num_rounds"] == 3
+    assert list(compared["results"]) == names
+    assert compared["results"]["mirrored"]["slower_by"] == 1
+    for result in compared["results"].values():
+        assert result["slower_by_range"][0] <= result["slower_by"] <= result["slower_by_range"][1]
         assert result["images_per_second"] == pytest.approx(
             128e3 / result["milliseconds_per_step"], rel=1e-6
         )
@@ -27,12 +188,244 @@ def test_contenders_are_compared_and_have_learned(prepared_data):
 @pytest.mark.slow
 def test_input_is_measured(prepared_data):
     options = {"name": prepared_data.name, "data_dir": str(prepared_data.data_dir)}
-    report = benchmark.measure_input(options, num_batches=10)
-    assert report["dataset"] == prepared_data.name
-    assert 0 < report["load_seconds"] < report["first_batch_seconds"]
-    assert set(report["index_batch_microseconds"]) == {"60000", "6000000"}
+    measured = benchmark.measure_input(options, num_batches=10)
+    assert measured["dataset"] == prepared_data.name
+    assert 0 < measured["load_seconds"] < measured["first_batch_seconds"]
+    assert set(measured["index_batch_microseconds"]) == {"60000", "6000000"}
+
+
+@pytest.mark.slow
+def test_recipes_train_until_they_are_accurate(prepared_data):
+    options = {"name": prepared_data.name, "data_dir": str(prepared_data.data_dir)}
+    measured = benchmark.measure_time_to_accuracy(["linear"], [], target=0.8, data_options=options)
+    (result,) = measured["results"].values()
+    (run,) = result["runs"]
+    assert run["reached"]
+    assert run["accuracy"] >= 0.8
+    assert 0 < run["first_step_seconds"] < run["seconds"] == result["seconds"]
+
+
+@pytest.mark.slow
+def test_overhead_is_measured_in_a_whole_run(prepared_data):
+    options = {"name": prepared_data.name, "data_dir": str(prepared_data.data_dir)}
+    measured = benchmark.measure_overhead("linear", options)
+    assert len(measured["epochs"]) == 2
+    for epoch in measured["epochs"]:
+        assert min(epoch.values()) >= 0
+        assert epoch["validation"] > 0
+        assert epoch["checkpoints"] > 0
 
 
 def test_unknown_contenders_are_refused():
-    with pytest.raises(mnist_lib.ConfigError, match="contenders: 'orbit' is not one of mirrored"):
-        benchmark.compare(["mirrored", "orbit"])
+    with pytest.raises(mnist_lib.ConfigError, match="contenders: 'jax' is not one of mirrored"):
+        benchmark.compare(["mirrored", "jax"])
+    with pytest.raises(mnist_lib.ConfigError, match="name at least one of mirrored"):
+        benchmark.compare([])
+
+
+@pytest.fixture
+def absent(monkeypatch) -> contenders.Contender:
+    """A contender that needs a package which nobody has."""
+    contender = contenders.Contender("?", "ours", ("no_such_package",), "pip install no-such")
+    monkeypatch.setitem(contenders.CONTENDERS, "absent", contender)
+    return contender
+
+
+def test_what_is_not_installed_is_left_out_with_a_reason(absent):
+    present, left_out = contenders.installed(["fit", "absent"])
+    assert present == ["fit"]
+    assert left_out == {"absent": "no_such_package not installed; pip install no-such"}
+
+
+def test_what_is_named_must_be_installed(absent):
+    message = "contenders: absent: no_such_package not installed; pip install no-such"
+    with pytest.raises(mnist_lib.ConfigError, match=message):
+        benchmark.compare(["mirrored", "absent"])
+
+
+def test_more_steps_than_an_epoch_are_refused():
+    with pytest.raises(mnist_lib.ConfigError, match="steps_per_round: 500 of 128 images are more"):
+        benchmark.compare(["mirrored"], steps_per_round=500)
+
+
+def test_who_has_not_learned_is_named():
+    comparison.check_learned({"mirrored": 0.2, "fit": 0.3})
+    comparison.check_learned({"mirrored": 0.2, "fit": 0.01})
+    with pytest.raises(mnist_lib.MnistLibError, match="fit has not learned: its training loss is "):
+        comparison.check_learned({"mirrored": 0.2, "fit": 0.4})
+    with pytest.raises(mnist_lib.MnistLibError, match="mirrored has not learned"):
+        comparison.check_learned({"mirrored": 2.3, "fit": 2.3})
+    with pytest.raises(mnist_lib.MnistLibError, match="fit has not learned"):
+        comparison.check_learned({"mirrored": 0.2, "fit": float("nan")})
+
+
+def test_a_worker_that_fails_shows_its_messages(tmp_path):
+    task = contenders.Task("fit", "linear", 100, str(tmp_path / "missing.npz"))
+    with (
+        pytest.raises(
+            mnist_lib.MnistLibError, match=r"(?s)fit ended with exit code 1.*missing.npz"
+        ),
+        workers.running({"fit": task}),
+    ):
+        pass
+
+
+def test_ratios_are_taken_within_rounds_and_the_quietest_are_chosen():
+    def turn(seconds, others):
+        return {"seconds": seconds, "others_cores": others}
+
+    rounds = [
+        {"a": turn(1.0, 0.0), "b": turn(2.0, 0.1)},
+        {"a": turn(1.0, 0.9), "b": turn(9.0, 0.0)},
+        {"a": turn(3.0, 0.0), "b": turn(12.0, 0.0)},
+    ]
+    chosen = turns.quietest(rounds, 2)
+    assert chosen == [rounds[2], rounds[0]]
+    result = turns.summary(chosen, "b", "a", num_steps=100, batch_size=50)
+    assert result["slower_by"] == 3
+    assert result["slower_by_range"] == [2, 4]
+    assert result["milliseconds_per_step"] == 70
+    assert result["milliseconds_range"] == [20, 120]
+    assert result["images_per_second"] == pytest.approx(50 / 0.07)
+    assert result["others_cores"] == 0.1
+
+
+def test_fit_walks_through_each_epoch(arrays_path):
+    from mnist_lib.benchmark import keras_fit
+
+    loop = keras_fit.start(contenders.Task("fit", "linear", 100, arrays_path))
+    chosen = [loop._next_images(num_steps) for num_steps in (1, 5, 4, 4)]
+    assert chosen == [slice(0, 100), slice(100, 600), slice(0, 400), slice(0, 400)]
+    loop._batch_size = 128  # the fifth batch of 600 images is smaller
+    chosen = [loop._next_images(num_steps) for num_steps in (5, 1, 4)]
+    assert chosen == [slice(0, 640), slice(0, 128), slice(128, 640)]
+
+
+def test_epochs_end_where_the_recipe_ends(arrays_path):
+    plans = time_to_accuracy.make_plans(
+        ["cnn"], ["fit"], arrays_path, num_train=600, max_epochs=2, seed=3
+    )
+    ours, fit = plans["mnist_lib --recipe=cnn"], plans["fit (cnn)"]
+    assert ours.epoch_ends == [5, 10, 15, 20, 24]  # 5 epochs of 600 are 23.4 steps of 128
+    assert fit.epoch_ends == [5, 10]
+    assert (ours.task.seed, ours.task.recipe) == (3, "cnn")
+
+
+def test_time_between_the_parts_counts_as_overhead():
+    calls = [
+        ("train", 0, 4),
+        ("summaries", 4, 5),
+        ("train", 5, 9),
+        ("validation", 9, 10),
+        ("checkpoints", 10, 12),
+        ("train", 13, 17),
+        ("train", 17, 21),
+        ("validation", 21, 23),
+        ("checkpoints", 23, 24),
+        ("validation", 24, 30),  # the test
+        ("summaries", 30, 31),
+    ]
+    first, second = overhead.divide_into_epochs(calls)
+    assert first == {
+        "train_seconds": 8,
+        "validation": 1,
+        "checkpoints": 2,
+        "summaries": 1,
+        "other": 1,
+        "overhead": 5 / 8,
+    }
+    assert second["train_seconds"] == 8
+    assert second["overhead"] == pytest.approx(3 / 8)
+    assert second["other"] == 0
+
+
+def test_settings_are_applied_and_recorded():
+    variants = [name for name in settings.VARIANTS if "deterministic" not in name]
+    code = (
+        "import json, sys; from mnist_lib import runtime; from mnist_lib.benchmark import settings;"
+        "settings.apply(json.loads(sys.argv[1])); import tensorflow;"
+        "print(json.dumps(runtime.applied_settings()))"
+    )
+    combined = {key: value for name in variants for key, value in settings.VARIANTS[name].items()}
+    combined |= {"malloc": ["M_TOP_PAD"]}  # the last of the variants sets all of them
+    done = subprocess.run(
+        [sys.executable, "-c", code, json.dumps(combined)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    applied = json.loads(done.stdout)
+    assert applied["malloc"] == {"M_TOP_PAD": 64 << 20}
+    assert applied["environment"]["TF_ENABLE_ONEDNN_OPTS"] == "0"
+    assert applied["intra_op_threads"] == applied["inter_op_threads"] == 1
+    assert applied["deterministic"] is False
+
+
+def test_the_library_s_own_settings_are_recorded(monkeypatch):
+    for name in ("TF_CPP_MIN_LOG_LEVEL", "TF_FORCE_GPU_ALLOW_GROWTH"):
+        monkeypatch.setenv(name, "0")
+    runtime.configure_before_tensorflow()
+    applied = runtime.applied_settings()
+    assert applied["malloc"]["M_TOP_PAD"] == 64 << 20
+    assert applied["environment"]["TF_CPP_MIN_LOG_LEVEL"] == "0"  # what the user said stays
+    assert applied["deterministic"] is True  # as conftest.py has made it
+    assert os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == "0"
+    assert isinstance(applied["tensor_float_32"], bool)
+    json.dumps(applied)
+
+
+def test_every_part_of_a_report_has_a_table(report):
+    titles = [table.title for table in benchmark_tables.tables(report)]
+    assert titles == [
+        "mlp, batch 128 (mnist)",
+        "mlp, batch 512 (mnist)",
+        "Training until 99% of the validation images (mnist)",
+        "Overhead in train_and_evaluate: cnn (mnist), all defaults",
+        "Whole commands",
+        "Settings of the process: mlp, batch 128 (mnist)",
+        "Input (mnist)",
+    ]
+    assert benchmark_tables.tables({}) == []
+    for table in benchmark_tables.tables(report):
+        assert {len(row) for row in table.rows} == {len(table.headings)}
+
+
+def test_tables_hold_the_numbers(report, capsys):
+    report["settings"][0]["results"]["as it is"]["others_cores"] = 0.7
+    tables.print_benchmark(report)
+    comparison_table, *_ = benchmark_tables.tables(report)
+    row = ("fit", "10.00", "12,800", "2.00 (1.80 to 2.40)", "0.8", "700", "0.100")
+    assert comparison_table.rows[1] == row
+    quiet_note, *_, busy_note, _ = (table.note for table in benchmark_tables.tables(report))
+    assert "at most 0.0 cores busy" in quiet_note
+    assert "not to be trusted" not in quiet_note
+    assert "not to be trusted" in busy_note
+    assert "not reached" in capsys.readouterr().out
+
+
+def test_the_page_says_who_ran_where_and_who_did_not(report):
+    page = benchmark_page.markdown(report, "python scripts/benchmark.py", "images/speed.png")
+    assert "Made by `python scripts/benchmark.py`" in page
+    assert "2026-01-02, 2 cores of a processor, Linux, Python 3.11.0, keras 3.15.1." in page
+    assert "![Time per step of each contender](images/speed.png)" in page
+    assert "- `pytorch` is left out: torch not installed; pip install torch" in page
+    assert "| fit | 10.00 | 12,800 | 2.00 (1.80 to 2.40) | 0.8 | 700 | 0.100 |" in page
+    assert "| 1 | 50.0 | 1.50 | 0.25 | 0.10 | 0.15 | 4.0% |" in page
+
+
+def test_the_chart_is_a_picture(report, tmp_path):
+    pytest.importorskip("matplotlib")
+    benchmark_page.write_chart(report, tmp_path / "chart.png")
+    assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_request_replaces_the_recipes_of_all_that_trains_recipes():
+    request = benchmark.Request().with_recipes(["lenet5"])
+    assert request.time_recipes == request.startup_recipes == ["lenet5"]
+    assert dataclasses.replace(request, time_recipes=["cnn"]).startup_recipes == ["lenet5"]
+
+
+def test_arrays_are_read_as_written(arrays_path, small_dataset):
+    data = arrays.read(arrays_path)
+    np.testing.assert_array_equal(data.train_images, small_dataset.train.images)
+    np.testing.assert_array_equal(data.validation_labels, small_dataset.validation.labels)

@@ -28,7 +28,7 @@ def run_script(script: str, *flags: str, cwd=None, **environment: str):
     return done.returncode, done.stdout, lines[-1]
 
 
-@pytest.mark.parametrize("script", ["train", "evaluate", "prepare_data"])
+@pytest.mark.parametrize("script", ["train", "evaluate", "prepare_data", "benchmark"])
 def test_help_does_not_import_tensorflow(script):
     code = (
         "import runpy, sys, atexit;"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import rich.console
 import rich.table
 
-from mnist_lib.inspection import metrics
+from mnist_lib.inspection import benchmark_tables, metrics
 
 
 def print_evaluation(title: str, result: metrics.EvalMetrics) -> None:
@@ -22,22 +22,17 @@ def print_evaluation(title: str, result: metrics.EvalMetrics) -> None:
 
 
 def print_benchmark(report: dict) -> None:
-    """Prints what `benchmark.compare` returned to standard output."""
-    settings = report["settings"]
-    first = next(iter(report["results"]))
-    table = rich.table.Table(title=f"{settings['model']}, batch {settings['batch_size']}")
-    table.add_column("contender")
-    for heading in ("ms per step", "images/s", f"{first} is faster by"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for name, result in report["results"].items():
-        low, high = result["speedup_range"]
-        table.add_row(
-            name,
-            f"{result['milliseconds_per_step']:.2f}",
-            f"{result['images_per_second']:,.0f}",
-            f"{result['speedup']:.2f} ({low:.2f} to {high:.2f})",
+    """Prints what `benchmark.measure` returned to standard output."""
+    console = rich.console.Console()
+    for content in benchmark_tables.tables(report):
+        table = rich.table.Table(
+            title=content.title, caption=content.note or None, padding=(0, 0, 0, 1)
         )
-    rich.console.Console().print(table)
+        for number, heading in enumerate(content.headings):
+            table.add_column(heading, justify="right" if number else "left", no_wrap=number > 0)
+        for row in content.rows:
+            table.add_row(*row)
+        console.print(table)
 
 
 def _add_row(table: rich.table.Table, name: str, num_examples: int, num_correct: int) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from mnist_lib import errors
+from mnist_lib import errors, runtime
 from mnist_lib.datasets import augmentation, loading, pipelines
 from mnist_lib.inspection import summaries
 from mnist_lib.inspection.metrics import EvalMetrics
@@ -92,7 +92,8 @@ class RunLoop:
         _logger.info("Look at it with: tensorboard --logdir %s", shlex.quote(str(self._run.path)))
         _logger.info("Starting at step %d of %d", resumed_at or 0, self._total_steps)
         facts = self._facts()
-        common = {name: value for name, value in facts.items() if name != "devices"}
+        own = ("devices", "runtime")
+        common = {name: value for name, value in facts.items() if name not in own}
         self._workers.check_same({"checkpoint": resumed_at} | common)
         self._run.check_same_data(facts)
         if self._chief:
@@ -263,6 +264,7 @@ class RunLoop:
             "seed": self._config.seed,
             "strategy": self._config.strategy,
             "num_replicas": self._strategy.num_replicas_in_sync,
+            "runtime": runtime.applied_settings(),
             "devices": [device.name for device in tf.config.list_logical_devices()],
             "dataset": dataset.name,
             "train_sha256": dataset.train.sha256,
