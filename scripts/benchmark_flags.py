@@ -7,7 +7,7 @@ import sys
 import flags as shared_flags
 from absl import flags
 
-from mnist_lib import benchmark, errors, models
+from mnist_lib import benchmark, errors
 
 flags.disclaim_key_flags()  # --help shows them as flags of the script
 
@@ -38,7 +38,9 @@ def define() -> None:
     flags.DEFINE_integer(
         "steps_per_round", None, "steps per turn (default: up to a second of them)", lower_bound=1
     )
-    flags.DEFINE_list("recipes", None, "for time_to_accuracy (default: cnn) and startup (mlp)")
+    flags.DEFINE_list(
+        "recipes", None, "for time_to_accuracy (default: fast, cnn) and startup (fast, mlp)"
+    )
     flags.DEFINE_float("target", 0.99, "accuracy of time_to_accuracy", 0, 1)
     flags.DEFINE_string("output", None, "file for the report, as JSON")
     flags.DEFINE_string("markdown", None, "file for the report, as a page")
@@ -71,7 +73,7 @@ def request() -> benchmark.Request:
     is_suite = FLAGS.suite
     chosen = benchmark.Request(
         contenders=FLAGS.contenders,
-        models=tuple(models.MODEL_OPTIONS) if is_suite else FLAGS.model,
+        models=benchmark.NETWORKS if is_suite else FLAGS.model,
         batch_sizes=_SUITE_BATCH_SIZES if is_suite else _numbers("batch_size", FLAGS.batch_size),
         settings_models=_SUITE_SETTINGS_MODELS if is_suite else FLAGS.model,
         num_rounds=FLAGS.num_rounds,

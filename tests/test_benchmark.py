@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import mnist_lib
-from mnist_lib import benchmark, models, runtime
+from mnist_lib import benchmark, runtime
 from mnist_lib.benchmark import (
     arrays,
     comparison,
@@ -163,7 +163,7 @@ def test_pytorch_networks_are_the_library_s():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     counts = json.loads(done.stdout)
     assert counts == {
-        name: mnist_lib.build_model(name).count_params() for name in models.MODEL_OPTIONS
+        name: mnist_lib.build_model(name).count_params() for name in benchmark.NETWORKS
     }
 
 

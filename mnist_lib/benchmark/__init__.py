@@ -11,6 +11,7 @@ mnist_lib.
 
 from mnist_lib.benchmark.comparison import compare as compare
 from mnist_lib.benchmark.contenders import CONTENDERS as CONTENDERS
+from mnist_lib.benchmark.contenders import NETWORKS as NETWORKS
 from mnist_lib.benchmark.input_cost import measure_input as measure_input
 from mnist_lib.benchmark.overhead import measure_overhead as measure_overhead
 from mnist_lib.benchmark.settings import measure_settings as measure_settings

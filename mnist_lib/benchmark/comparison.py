@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mnist_lib import errors, models
+from mnist_lib import errors
 from mnist_lib.benchmark import arrays, contenders, turns
 from mnist_lib.datasets import catalog, splits
 
@@ -32,7 +32,7 @@ def compare(
 
     Args:
       names: keys of `CONTENDERS`; the first is what the others are compared with.
-      model: a key of `models.MODEL_OPTIONS`.
+      model: a name in `contenders.NETWORKS`.
       batch_size: images per step.
       num_rounds: turns of each contender that count, at least 1; one more is warm-up.
       steps_per_round: steps per turn, at least 1; None for 0.2 to 1 s of `mirrored`.
@@ -47,7 +47,7 @@ def compare(
       MnistLibError: names the contender that failed, or that has not learned as much.
     """
     contenders.check(names)
-    models.check_options(model, activation=None, pooling=None, dropout=None)
+    contenders.check_network(model)
     steps = steps_per_round or default_steps(model, batch_size)
     _check_within_epoch(steps, batch_size)
     with arrays.exported(data_options or {}) as (path, data):

@@ -42,6 +42,8 @@ CONTENDERS = {
     ),
     "pytorch": Contender("PyTorch, eager", "pytorch_loop", ("torch",), "pip install torch"),
 }
+# The networks that all of them can build.
+NETWORKS = ("linear", "mlp", "lenet5", "cnn")
 DEFAULT_CONTENDERS = tuple(name for name in CONTENDERS if name != "augmented")
 
 
@@ -51,7 +53,7 @@ class Task:
 
     Attributes:
       contender: a key of `CONTENDERS`.
-      model: a key of `models.MODEL_OPTIONS`.
+      model: a name in `NETWORKS`.
       batch_size: images per step.
       arrays: the file of images and labels that `arrays.export` wrote.
       seed: decides initial weights, order and dropout.
@@ -83,6 +85,16 @@ class TrainingLoop(typing.Protocol):
 
     def evaluate(self) -> float:
         """Returns the accuracy on the validation images, in [0, 1]."""
+
+
+def check_network(model: str) -> None:
+    """Checks that all contenders can build a network.
+
+    Raises:
+      ConfigError: they cannot.
+    """
+    if model not in NETWORKS:
+        raise errors.ConfigError("model", f"'{model}' is not one of {', '.join(NETWORKS)}")
 
 
 def start(task: Task) -> TrainingLoop:

@@ -8,7 +8,6 @@ import time
 import mnist_lib
 from mnist_lib.benchmark import arrays
 from mnist_lib.benchmark.contenders import Task, Turn
-from mnist_lib.datasets.augmentation import named_augmentation
 from mnist_lib.training import configured
 
 
@@ -25,16 +24,10 @@ class OurLoop:
         data = arrays.read(task.arrays)
         train = mnist_lib.Split("train", data.train_images, data.train_labels)
         strategy = mnist_lib.create_strategy(config.strategy)
-        model, optimizer = configured.build_model_and_optimizer(config, len(train), 10, strategy)
-        self._trainer = mnist_lib.Trainer(
-            model,
-            optimizer,
-            loss=config.loss,
-            strategy=strategy,
-            augment=named_augmentation(config.augmentation, config.seed),
-        )
+        self._trainer = configured.build_trainer(config, len(train), 10, strategy)
         batches = mnist_lib.train_batches(train, config.batch_size, seed=config.seed)
         self._batches = iter(self._trainer.distribute(batches))
+        model = self._trainer.model
         self._evaluator = mnist_lib.Evaluator(model, loss=config.loss, strategy=strategy)
         self._validation = mnist_lib.Split(
             "validation", data.validation_images, data.validation_labels
@@ -46,7 +39,8 @@ class OurLoop:
         return Turn(metrics.loss, time.perf_counter() - started)
 
     def evaluate(self) -> float:
-        return self._evaluator.evaluate(mnist_lib.eval_batches(self._validation)).accuracy
+        with self._trainer.averaged_weights():
+            return self._evaluator.evaluate(mnist_lib.eval_batches(self._validation)).accuracy
 
 
 def _config(task: Task) -> mnist_lib.TrainConfig:

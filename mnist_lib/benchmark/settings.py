@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from mnist_lib import errors, models, runtime
+from mnist_lib import errors, runtime
 from mnist_lib.benchmark import arrays, comparison, contenders, turns
 
 # `apply` says what the keys mean; what is not given is as the scripts have it.
@@ -66,7 +66,7 @@ def measure_settings(
     Raises:
       ConfigError: there is no such model.
     """
-    models.check_options(model, activation=None, pooling=None, dropout=None)
+    contenders.check_network(model)
     if batch_size < 1:
         raise errors.ConfigError("batch_size", f"{batch_size} must be at least 1")
     steps = steps_per_round or comparison.default_steps(model, batch_size)

@@ -44,8 +44,8 @@ class Request:
     settings_models: Sequence[str] = ("mlp",)
     num_rounds: int | None = None
     steps_per_round: int | None = None
-    time_recipes: Sequence[str] = ("cnn",)
-    startup_recipes: Sequence[str] = ("mlp",)
+    time_recipes: Sequence[str] = ("fast", "cnn")
+    startup_recipes: Sequence[str] = ("fast", "mlp")
     target: float = 0.99
     data_options: dict = dataclasses.field(default_factory=dict)
     train_command: Sequence[str] = ()

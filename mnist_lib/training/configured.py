@@ -1,4 +1,4 @@
-"""Makes what a configuration describes: its data, its model, its optimizer."""
+"""Makes what a configuration describes: its data, its model, its training loop."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import keras
 import tensorflow as tf
 
 from mnist_lib import models
-from mnist_lib.datasets import loading
-from mnist_lib.training import losses, optimizers
+from mnist_lib.datasets import augmentation, loading
+from mnist_lib.training import losses, optimizers, trainer
 from mnist_lib.training.config import TrainConfig
 
 
@@ -23,13 +23,6 @@ def load_dataset(config: TrainConfig) -> loading.ImageDataset:
     )
 
 
-def train_loss(config: TrainConfig) -> str | losses.PerExampleLoss:
-    """Returns the loss to train on; evaluation uses `config.loss` as it is."""
-    if config.label_smoothing:
-        return losses.smoothed_cross_entropy(config.label_smoothing)
-    return config.loss
-
-
 def build_model(config: TrainConfig, num_classes: int) -> keras.Model:
     """Builds the model that a configuration describes."""
     return models.build_model(
@@ -43,10 +36,17 @@ def build_model(config: TrainConfig, num_classes: int) -> keras.Model:
     )
 
 
-def build_model_and_optimizer(
+def build_trainer(
     config: TrainConfig, num_train_examples: int, num_classes: int, strategy: tf.distribute.Strategy
-) -> tuple[keras.Model, keras.optimizers.Optimizer]:
-    """Builds what a configuration describes, under the scope of the strategy."""
+) -> trainer.Trainer:
+    """Builds the model, the optimizer and the loop that a configuration describes.
+
+    Args:
+      config: the configuration.
+      num_train_examples: images to train on, from which its number of steps follows.
+      num_classes: number of logits.
+      strategy: where to train.
+    """
     schedule = optimizers.LearningRate(
         config.lr_schedule,
         config.learning_rate,
@@ -65,4 +65,14 @@ def build_model_and_optimizer(
             ema_momentum=config.ema_momentum,
             scale_loss=config.mixed_precision == "float16",
         )
-    return model, optimizer
+    # Evaluation uses `config.loss` as it is.
+    smoothed = losses.smoothed_cross_entropy(config.label_smoothing)
+    return trainer.Trainer(
+        model,
+        optimizer,
+        loss=smoothed if config.label_smoothing else config.loss,
+        strategy=strategy,
+        augment=augmentation.named_augmentation(config.augmentation, config.seed),
+        accumulation_steps=config.accumulation_steps,
+        jit_compile=config.jit_compile,
+    )

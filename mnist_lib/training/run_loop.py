@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from mnist_lib import errors, runtime
-from mnist_lib.datasets import augmentation, loading, pipelines
+from mnist_lib.datasets import loading, pipelines
 from mnist_lib.inspection import summaries
 from mnist_lib.inspection.metrics import EvalMetrics
 from mnist_lib.training import (
@@ -62,18 +62,10 @@ class RunLoop:
         self._eval_every = config.eval_every or steps_per_epoch
         self._checkpoint_every = config.checkpoint_every or steps_per_epoch
         self._strategy = strategy = workers.strategy
-        model, optimizer = configured.build_model_and_optimizer(
+        self._trainer = configured.build_trainer(
             config, len(dataset.train), len(dataset.class_names), strategy
         )
-        self._trainer = trainer.Trainer(
-            model,
-            optimizer,
-            loss=configured.train_loss(config),
-            strategy=strategy,
-            augment=augmentation.named_augmentation(config.augmentation, config.seed),
-            accumulation_steps=config.accumulation_steps,
-            jit_compile=config.jit_compile,
-        )
+        model, optimizer = self._trainer.model, self._trainer.optimizer
         self._evaluator = evaluator.Evaluator(model, loss=config.loss, strategy=strategy)
         self._state = RunState()
         checkpoint = checkpoints.checkpoint_of(model, optimizer, self._state)
