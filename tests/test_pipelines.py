@@ -107,3 +107,12 @@ def test_keras_fit_and_evaluate_take_the_batches(small_dataset):
     ours = mnist_lib.Evaluator(model).evaluate(mnist_lib.eval_batches(small_dataset.test))
     assert accuracy == pytest.approx(ours.accuracy, abs=1e-6)
     assert accuracy > 0.9
+
+
+def test_nothing_is_tuned_while_it_runs(small_dataset):
+    """The tuner's thread kept an iterator from ending for up to 34 s."""
+    for batches in (
+        mnist_lib.train_batches(small_dataset.train, 8),
+        mnist_lib.eval_batches(small_dataset.test),
+    ):
+        assert batches.options().autotune.enabled is False

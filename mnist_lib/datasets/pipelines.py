@@ -105,6 +105,9 @@ def _gather(indices: tf.data.Dataset, split: loading.Split) -> tf.data.Dataset:
 
     batches = indices.map(examples, num_parallel_calls=2, deterministic=True)
     options = tf.data.Options()
+    # Nothing is left to tune, and the tuner's thread may hold up the end of a program for
+    # many seconds (TensorFlow 2.21).
+    options.autotune.enabled = False
     # Sharding by file or by element would change which images a step sees.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return batches.prefetch(2).with_options(options)
