@@ -29,7 +29,7 @@ test-slow: $(BIN)/.installed-dev  ## Runs the tests that take minutes.
 test-wheel: $(BIN)/.installed-dev  ## Runs the library's tests against the built wheel.
 	tests/wheel_test.sh $(abspath $(BIN)/python)
 
-bench: $(BIN)/.installed-dev  ## Measures what docs/benchmark.md shows (15 minutes).
+bench: $(BIN)/.installed-dev  ## Measures all that docs/benchmark.md shows (20 minutes, 2 cores).
 	$(BIN)/python scripts/benchmark.py --suite --markdown=docs/benchmark.md \
 		--chart=docs/images/benchmark.png $(ARGS)
 

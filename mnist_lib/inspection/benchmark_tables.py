@@ -135,7 +135,7 @@ def _overhead(report: dict) -> Table:
     ]
     return Table(
         f"Overhead in train_and_evaluate: {report['model']} ({report['dataset']}), all defaults",
-        ("epoch", "training, s", *(f"{part}, s" for part in parts), "overhead"),
+        ("epoch", "training,\ns", *(f"{part},\ns" for part in parts), "overhead"),
         rows,
         "Overhead: all that is not training, relative to training. The validation is traced in "
         "the first epoch.",
