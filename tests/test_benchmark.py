@@ -347,7 +347,7 @@ def test_settings_are_applied_and_recorded():
         "print(json.dumps(runtime.applied_settings()))"
     )
     combined = {key: value for name in variants for key, value in settings.VARIANTS[name].items()}
-    combined |= {"malloc": ["M_TOP_PAD"]}  # the last of the variants sets all of them
+    combined |= {"malloc": ["M_TOP_PAD"]}
     done = subprocess.run(
         [sys.executable, "-c", code, json.dumps(combined)],
         capture_output=True,

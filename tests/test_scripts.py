@@ -44,6 +44,17 @@ def test_help_does_not_import_tensorflow(script):
     assert done.stdout.strip().endswith("HEAVY set()")
 
 
+def test_a_named_model_trains_by_its_own_recipe(tmp_path):
+    """What is configured is checked before TensorFlow starts: here, a pooling it lacks."""
+    flags = ["--model=linear", "--pooling=max"]
+    code, _, last_line = run_script("scripts/train.py", f"--workdir={tmp_path}/run", *flags)
+    assert code == os.EX_USAGE
+    assert "model linear has no pooling" in last_line
+    code, _, last_line = run_script("scripts/train.py", "--pooling=max", cwd=tmp_path)
+    assert code == os.EX_USAGE
+    assert "model fast_cnn has no pooling" in last_line
+
+
 def test_every_flag_of_the_contract_is_there():
     _, out, _ = run_script("scripts/train.py", "--help")
     flags = set(re.findall(r"--(?:\[no\])?(\w+)", out))
@@ -215,6 +226,18 @@ def test_sigkill_at_random_moments_changes_no_result(prepared_data, uninterrupte
     code, _, last_line = _train(workdir, prepared_data, *SHORT_RUN)
     assert code == 0, last_line
     assert results_of(workdir) == uninterrupted
+
+
+@pytest.mark.slow
+def test_the_default_recipe_reaches_99_percent(originals_dir, prepared_mnist_dir, tmp_path):
+    """Seeds 0 to 9 gave 99.07 to 99.23 % of the test images, at the last of 270 steps."""
+    flags = ["--dataset=mnist", f"--data_dir={prepared_mnist_dir}", "--validation_size=0"]
+    code, _, last_line = run_script("scripts/train.py", f"--workdir={tmp_path}/run", *flags)
+    assert code == 0, last_line
+    results = results_of(tmp_path / "run")
+    assert (results["model"], results["step"]) == ("fast_cnn", 270)
+    assert results["test"]["num_examples"] == 10_000
+    assert results["test"]["accuracy"] >= 0.99
 
 
 @pytest.mark.slow

@@ -1,5 +1,9 @@
 """The training loop and the evaluator: learning, exactness, parity of replicas."""
 
+import gc
+import os
+import pathlib
+
 import keras
 import numpy as np
 import pytest
@@ -148,6 +152,30 @@ def test_number_of_traces_is_constant(small_dataset):
         evaluator.evaluate(mnist_lib.eval_batches(small_dataset.validation, 13))
     assert trainer._train_steps.experimental_get_tracing_count() == 1
     assert evaluator._evaluate_batch.experimental_get_tracing_count() == 1
+
+
+def _resident_mib() -> float:
+    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def test_memory_does_not_grow_with_the_steps(small_dataset):
+    """2,000 steps and 40 evaluations, after as many as fill caches and pools."""
+    trainer = _trainer(model="linear", optimizer="sgd")
+    evaluator = mnist_lib.Evaluator(trainer.model, strategy=trainer.strategy, replica_batch_size=64)
+    batches = _batches(trainer, small_dataset.train)
+
+    def train_and_evaluate(num_times: int) -> None:
+        for _ in range(num_times):
+            trainer.train(batches, 50)
+            evaluator.evaluate(mnist_lib.eval_batches(small_dataset.test))
+        gc.collect()
+
+    train_and_evaluate(10)
+    before = _resident_mib()
+    train_and_evaluate(40)
+    assert trainer.step == 2500
+    assert _resident_mib() - before < 32
 
 
 @pytest.mark.parametrize("num_replicas", [1, 2, 3])

@@ -16,7 +16,6 @@ VARIANTS: dict[str, dict] = {
     "operations need not be deterministic": {"deterministic": False},
     "malloc as it comes": {"malloc": []},
     **_EACH_MALLOC_PARAMETER,
-    "malloc: all three": {"malloc": list(runtime.MALLOC_PARAMETERS)},
     "TF_ENABLE_ONEDNN_OPTS=0": {"environment": {"TF_ENABLE_ONEDNN_OPTS": "0"}},
     "one thread within operations": {"intra_op_threads": 1},
     "one thread between operations": {"inter_op_threads": 1},
@@ -34,7 +33,7 @@ def apply(process: dict) -> None:
     """
     os.environ.update(process.get("environment", {}))
     if "malloc" in process:
-        runtime.set_malloc_parameters(process["malloc"])
+        runtime.configure_before_tensorflow(process["malloc"])
     else:
         runtime.configure_before_tensorflow()
     if process.get("deterministic"):
