@@ -19,12 +19,12 @@ LAYERS: dict[str, tuple[tuple[int, int, int], ...]] = {
     "cnn": ((9, 32, 676), (288, 64, 576), (9216, 128, 1), (128, 10, 1)),
 }
 NUM_SCALARS = 2  # loss and number of correct predictions travel with the gradients
-CPU_STEP = {"linear": 0.86e-3, "lenet5": 24.6e-3, "mlp": 5.5e-3, "cnn": 125e-3}  # 128 images
+CPU_STEP = {"linear": 0.60e-3, "lenet5": 8.2e-3, "mlp": 5.4e-3, "cnn": 87e-3}  # 128 images
 
 # Assumed of a GPU: half of an A100's float32 peak; a step costs at least what `linear`,
-# which has next to no arithmetic, costs on the CPU.
+# which has next to no arithmetic, costs on a CPU: 0.6 to 1.1 ms, depending on its load.
 GPU_FLOPS_PER_SECOND = 0.5 * 19.5e12
-STEP_OVERHEAD = CPU_STEP["linear"]
+STEP_OVERHEAD = 0.86e-3
 CRITICAL_BATCH_SIZE = 200  # of MNIST, on average over training
 BACKWARD_SHARE = 2 / 3  # of a step's arithmetic
 

@@ -18,7 +18,8 @@ import scaling  # noqa: E402
 
 
 def test_every_model_is_there():
-    assert set(scaling.LAYERS) == set(models.MODEL_OPTIONS)
+    """All but the one that is made for one CPU, and whose layers reduce on their own."""
+    assert set(scaling.LAYERS) == set(models.MODEL_OPTIONS) - {"fast_cnn"}
 
 
 @pytest.mark.parametrize("model", scaling.LAYERS)

@@ -30,6 +30,8 @@ from mnist_lib.training import (
     strategies,
 )
 
+_EVALUATION_BATCHES = 20
+
 
 @dataclasses.dataclass(frozen=True)
 class ParityReport:
@@ -87,8 +89,7 @@ def check_replica_parity(
       build_optimizer: returns an optimizer; None for SGD with momentum.
       loss: as for `Trainer`. A Keras loss that averages is reported, not refused.
       build_metrics: returns Keras metrics of (labels, logits, sample_weight); None for
-        the accuracy. They are compared over a number of images that does not fill
-        the last batch.
+        the accuracy. They are compared over batches that are not full.
       make_batches: called with a model and `batch_size`, returns an endless data set of
         `(images, labels)` batches of that size; None for random ones of its input shape.
       reduce_gradients: how a loop of your own sums gradients over replicas: called in
@@ -142,9 +143,7 @@ def _compare(
         found = list(parity_comparison.step_differences(one.model, *records, step, tolerance))
         if found:
             return ParityReport(num_replicas, num_steps, tuple(found))
-    # The last batch is not full, and replicas hold different numbers of its examples.
-    num_examples = 5 * recipe.batch_size + recipe.batch_size // num_replicas + 1
-    ours, theirs = one.evaluate(num_examples), many.evaluate(num_examples)
+    ours, theirs = one.evaluate(_EVALUATION_BATCHES), many.evaluate(_EVALUATION_BATCHES)
     compared = [(name, ours[name], theirs[name], tolerance) for name in ours]
     return ParityReport(
         num_replicas,
