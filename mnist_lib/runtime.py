@@ -45,8 +45,8 @@ def configure_before_tensorflow(
 
     glibc's allocator is told to keep what it has and to take more in large pieces. By
     default it may map the temporaries of each step (1 to 20 MB) anew, and the kernel
-    clears their pages: up to half of the time of a step. Whether it does depends on the
-    order of the first allocations, and differs from run to run.
+    clears their pages. Whether it does depends on the order of the first allocations:
+    nothing is gained in one process, and more than a third of a step in another.
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
