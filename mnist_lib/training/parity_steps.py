@@ -203,12 +203,12 @@ def _probe(model: keras.Model) -> tuple[Callable, list[str]]:
 
     Of a subclassed model, or one whose layers are used twice, only the logits are seen.
     """
+    inner = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
     try:
-        inner = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
         outputs = [layer.output for layer in inner[:-1]]
-        if all(isinstance(output, keras.KerasTensor) for output in outputs):
-            names = [layer.name for layer in inner]
-            return keras.Model(model.inputs, [*outputs, model.outputs[0]]), names
-    except (AttributeError, ValueError):
-        pass
-    return lambda images, training: [model(images, training=training)], ["logits"]
+    except (AttributeError, ValueError):  # subclassed, or a layer that is used twice
+        outputs = [None]
+    if not all(isinstance(output, keras.KerasTensor) for output in outputs):
+        return lambda images, training: [model(images, training=training)], ["logits"]
+    names = [layer.name for layer in inner]
+    return keras.Model(model.inputs, [*outputs, model.outputs[0]]), names
