@@ -77,26 +77,7 @@ def step_differences(
         ],
     )
     yield from _forward_difference(model, one, many, step, tolerance)
-    yield from first_difference(
-        "loss",
-        step,
-        [
-            # One value per label; a loss that averages returns fewer.
-            (
-                "the shape of the loss",
-                np.shape(_whole(many.inputs["labels"])),
-                np.shape(_whole(many.example_losses)),
-                0.0,
-            ),
-            (
-                "the loss per example",
-                _whole(one.example_losses),
-                _whole(many.example_losses),
-                tolerance,
-            ),
-            ("the global loss", sum(one.loss_shares), sum(many.loss_shares), tolerance),
-        ],
-    )
+    yield from _loss_difference(one, many, step, tolerance)
     yield from first_difference(
         "gradient",
         step,
@@ -131,6 +112,29 @@ def _pairs(one: dict[str, list], many: dict[str, list]) -> Iterator[tuple[str, l
     """Yields name and both lists, by position: Keras names the layers of a second model anew."""
     for (name, expected), found in zip(one.items(), many.values(), strict=True):
         yield name, expected, found
+
+
+def _loss_difference(one, many, step, tolerance) -> Iterator[Difference]:
+    yield from first_difference(
+        "loss",
+        step,
+        [
+            # One value per label; a loss that averages returns fewer.
+            (
+                "the shape of the loss",
+                np.shape(_whole(many.inputs["labels"])),
+                np.shape(_whole(many.example_losses)),
+                0.0,
+            ),
+            (
+                "the loss per example",
+                _whole(one.example_losses),
+                _whole(many.example_losses),
+                tolerance,
+            ),
+            ("the global loss", sum(one.loss_shares), sum(many.loss_shares), tolerance),
+        ],
+    )
 
 
 def _forward_difference(model, one, many, step, tolerance) -> Iterator[Difference]:
