@@ -13,29 +13,28 @@ import pathlib
 import shlex
 import sys
 
-import benchmark_flags
 import command_line
 
-from mnist_lib import benchmark
-from mnist_lib.inspection import benchmark_page, tables
+from benchmarks import page
+from mnist_lib.inspection import tables
 
-benchmark_flags.define()
+flags.define()
 
 
 def main() -> None:
-    flags = benchmark_flags.FLAGS
+    flags = flags.FLAGS
     for path in (flags.output, flags.markdown, flags.chart):
-        benchmark_flags.check_writable(path)
-    report = benchmark.measure(benchmark_flags.measures(), benchmark_flags.request())
+        flags.check_writable(path)
+    report = benchmark.measure(flags.measures(), flags.request())
     tables.print_benchmark(report)
     if flags.output:
         pathlib.Path(flags.output).write_text(json.dumps(report, indent=2) + "\n")
     if flags.chart:
-        benchmark_page.write_chart(report, flags.chart)
+        page.write_chart(report, flags.chart)
     if flags.markdown:
-        command = shlex.join(["python", "scripts/benchmark.py", *benchmark_flags.shown(sys.argv)])
-        chart = benchmark_flags.relative_chart()
-        page = benchmark_page.markdown(report, command, chart)
+        command = shlex.join(["python", "scripts/benchmark.py", *flags.shown(sys.argv)])
+        chart = flags.relative_chart()
+        page = page.markdown(report, command, chart)
         pathlib.Path(flags.markdown).write_text(page)
 
 

@@ -9,7 +9,7 @@ import sys
 import command_line
 from absl import flags
 
-from mnist_lib import local_cluster
+from mnist_lib.distribution import local_cluster
 
 _NUM_WORKERS = flags.DEFINE_integer("num_workers", 2, "processes to start", lower_bound=1)
 

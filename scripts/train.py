@@ -8,7 +8,8 @@ import command_line
 import flags
 
 from mnist_lib import runtime
-from mnist_lib.training import clusters, run_directory
+from mnist_lib.distribution import clusters
+from mnist_lib.runs import run_directory
 
 flags.define_train_flags()
 

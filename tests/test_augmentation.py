@@ -3,8 +3,8 @@ import pytest
 import tensorflow as tf
 
 import mnist_lib
-from mnist_lib.datasets import augmentation
-from mnist_lib.training import config
+from mnist_lib.runs import config
+from mnist_lib.training import augmentation
 
 RNG = np.random.default_rng(0)
 IMAGES = np.zeros((32, 28, 28, 1), np.uint8)
@@ -108,9 +108,11 @@ def test_cutout_blanks_one_square():
 def test_names_are_those_of_the_configuration():
     for name in config.AUGMENTATION_NAMES:
         _named(name)
-    with pytest.raises(mnist_lib.ConfigError, match="augmentation: 'mixup' is not one of none"):
+    with pytest.raises(
+        mnist_lib.errors.ConfigError, match="augmentation: 'mixup' is not one of none"
+    ):
         _named("mixup")
-    with pytest.raises(mnist_lib.ConfigError, match=r"scale: 1 is not in \[0, 1\)"):
+    with pytest.raises(mnist_lib.errors.ConfigError, match=r"scale: 1 is not in \[0, 1\)"):
         mnist_lib.Augmentation(scale=1)
 
 

@@ -10,18 +10,20 @@ import numpy as np
 import pytest
 
 import mnist_lib
-from mnist_lib import benchmark, runtime
-from mnist_lib.benchmark import (
+from benchmarks import (
     arrays,
     comparison,
     contenders,
     overhead,
+    page,
     settings,
+    tables,
     time_to_accuracy,
     turns,
     workers,
 )
-from mnist_lib.inspection import benchmark_page, benchmark_tables, tables
+from mnist_lib import benchmark, runtime
+from mnist_lib.inspection import tables
 
 
 def _skip_unless_installed(*names: str) -> None:
@@ -156,7 +158,7 @@ def test_pytorch_networks_are_the_library_s():
     _skip_unless_installed("pytorch")
     # In a process of its own: two libraries with threads of their own do not mix well.
     code = (
-        "import json; from mnist_lib.benchmark.pytorch_loop import build_network;"
+        "import json; from benchmarks.pytorch_loop import build_network;"
         "print(json.dumps({name: sum(p.numel() for p in build_network(name).parameters())"
         " for name in ('linear', 'mlp', 'lenet5', 'cnn')}))"
     )
@@ -217,9 +219,11 @@ def test_overhead_is_measured_in_a_whole_run(prepared_data):
 
 
 def test_unknown_contenders_are_refused():
-    with pytest.raises(mnist_lib.ConfigError, match="contenders: 'jax' is not one of mirrored"):
+    with pytest.raises(
+        mnist_lib.errors.ConfigError, match="contenders: 'jax' is not one of mirrored"
+    ):
         benchmark.compare(["mirrored", "jax"])
-    with pytest.raises(mnist_lib.ConfigError, match="name at least one of mirrored"):
+    with pytest.raises(mnist_lib.errors.ConfigError, match="name at least one of mirrored"):
         benchmark.compare([])
 
 
@@ -239,23 +243,27 @@ def test_what_is_not_installed_is_left_out_with_a_reason(absent):
 
 def test_what_is_named_must_be_installed(absent):
     message = "contenders: absent: no_such_package not installed; pip install no-such"
-    with pytest.raises(mnist_lib.ConfigError, match=message):
+    with pytest.raises(mnist_lib.errors.ConfigError, match=message):
         benchmark.compare(["mirrored", "absent"])
 
 
 def test_more_steps_than_an_epoch_are_refused():
-    with pytest.raises(mnist_lib.ConfigError, match="steps_per_round: 500 of 128 images are more"):
+    with pytest.raises(
+        mnist_lib.errors.ConfigError, match="steps_per_round: 500 of 128 images are more"
+    ):
         benchmark.compare(["mirrored"], steps_per_round=500)
 
 
 def test_who_has_not_learned_is_named():
     comparison.check_learned({"mirrored": 0.2, "fit": 0.3})
     comparison.check_learned({"mirrored": 0.2, "fit": 0.01})
-    with pytest.raises(mnist_lib.MnistLibError, match="fit has not learned: its training loss is "):
+    with pytest.raises(
+        mnist_lib.errors.MnistLibError, match="fit has not learned: its training loss is "
+    ):
         comparison.check_learned({"mirrored": 0.2, "fit": 0.4})
-    with pytest.raises(mnist_lib.MnistLibError, match="mirrored has not learned"):
+    with pytest.raises(mnist_lib.errors.MnistLibError, match="mirrored has not learned"):
         comparison.check_learned({"mirrored": 2.3, "fit": 2.3})
-    with pytest.raises(mnist_lib.MnistLibError, match="fit has not learned"):
+    with pytest.raises(mnist_lib.errors.MnistLibError, match="fit has not learned"):
         comparison.check_learned({"mirrored": 0.2, "fit": float("nan")})
 
 
@@ -263,7 +271,7 @@ def test_a_worker_that_fails_shows_its_messages(tmp_path):
     task = contenders.Task("fit", "linear", 100, str(tmp_path / "missing.npz"))
     with (
         pytest.raises(
-            mnist_lib.MnistLibError, match=r"(?s)fit ended with exit code 1.*missing.npz"
+            mnist_lib.errors.MnistLibError, match=r"(?s)fit ended with exit code 1.*missing.npz"
         ),
         workers.running({"fit": task}),
     ):
@@ -291,7 +299,7 @@ def test_ratios_are_taken_within_rounds_and_the_quietest_are_chosen():
 
 
 def test_fit_walks_through_each_epoch(arrays_path):
-    from mnist_lib.benchmark import keras_fit
+    from benchmarks import keras_fit
 
     loop = keras_fit.start(contenders.Task("fit", "linear", 100, arrays_path))
     chosen = [loop._next_images(num_steps) for num_steps in (1, 5, 4, 4)]
@@ -342,7 +350,7 @@ def test_time_between_the_parts_counts_as_overhead():
 def test_settings_are_applied_and_recorded():
     variants = [name for name in settings.VARIANTS if "deterministic" not in name]
     code = (
-        "import json, sys; from mnist_lib import runtime; from mnist_lib.benchmark import settings;"
+        "import json, sys; from mnist_lib import runtime; from benchmarks import settings;"
         "settings.apply(json.loads(sys.argv[1])); import tensorflow;"
         "print(json.dumps(runtime.applied_settings()))"
     )
@@ -375,7 +383,7 @@ def test_the_library_s_own_settings_are_recorded(monkeypatch):
 
 
 def test_every_part_of_a_report_has_a_table(report):
-    titles = [table.title for table in benchmark_tables.tables(report)]
+    titles = [table.title for table in tables.tables(report)]
     assert titles == [
         "mlp, batch 128 (mnist)",
         "mlp, batch 512 (mnist)",
@@ -385,18 +393,18 @@ def test_every_part_of_a_report_has_a_table(report):
         "Settings of the process: mlp, batch 128 (mnist)",
         "Input (mnist)",
     ]
-    assert benchmark_tables.tables({}) == []
-    for table in benchmark_tables.tables(report):
+    assert tables.tables({}) == []
+    for table in tables.tables(report):
         assert {len(row) for row in table.rows} == {len(table.headings)}
 
 
 def test_tables_hold_the_numbers(report, capsys):
     report["settings"][0]["results"]["as it is"]["others_cores"] = 0.7
     tables.print_benchmark(report)
-    comparison_table, *_ = benchmark_tables.tables(report)
+    comparison_table, *_ = tables.tables(report)
     row = ("fit", "10.00", "12,800", "2.00 (1.80 to 2.40)", "0.8", "700", "0.100")
     assert comparison_table.rows[1] == row
-    quiet_note, *_, busy_note, _ = (table.note for table in benchmark_tables.tables(report))
+    quiet_note, *_, busy_note, _ = (table.note for table in tables.tables(report))
     assert "at most 0.0 cores busy" in quiet_note
     assert "not to be trusted" not in quiet_note
     assert "not to be trusted" in busy_note
@@ -404,7 +412,7 @@ def test_tables_hold_the_numbers(report, capsys):
 
 
 def test_the_page_says_who_ran_where_and_who_did_not(report):
-    page = benchmark_page.markdown(report, "python scripts/benchmark.py", "images/speed.png")
+    page = page.markdown(report, "python scripts/benchmark.py", "images/speed.png")
     assert "Made by `python scripts/benchmark.py`" in page
     assert "2026-01-02, 2 cores of a processor, Linux, Python 3.11.0, keras 3.15.1." in page
     assert "![Time per step of each contender](images/speed.png)" in page
@@ -415,7 +423,7 @@ def test_the_page_says_who_ran_where_and_who_did_not(report):
 
 def test_the_chart_is_a_picture(report, tmp_path):
     pytest.importorskip("matplotlib")
-    benchmark_page.write_chart(report, tmp_path / "chart.png")
+    page.write_chart(report, tmp_path / "chart.png")
     assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
 
 

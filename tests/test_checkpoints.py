@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import mnist_lib
-from mnist_lib.training import checkpoints
+from mnist_lib.runs import checkpoints
 
 
 class _Saved:
@@ -100,7 +100,9 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(saved, damage,
 def test_it_never_starts_over_silently(saved):
     for step in (10, 20, 30):
         DAMAGES["flipped data"](saved.folder, step)
-    with pytest.raises(mnist_lib.CheckpointError, match="no usable checkpoint among 3") as caught:
+    with pytest.raises(
+        mnist_lib.errors.CheckpointError, match="no usable checkpoint among 3"
+    ) as caught:
         saved.restore()
     assert "ckpt-10" in str(caught.value)
 
@@ -139,7 +141,7 @@ def test_a_full_disk_leaves_the_older_ones_and_nothing_half_written(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
     try:
         with pytest.raises(
-            mnist_lib.StorageError, match=r"ckpt-30: .* could not be written"
+            mnist_lib.errors.StorageError, match=r"ckpt-30: .* could not be written"
         ) as caught:
             saved.save(30)
     finally:
@@ -151,8 +153,8 @@ def test_a_full_disk_leaves_the_older_ones_and_nothing_half_written(tmp_path):
 
 def test_a_checkpoint_of_other_objects_is_refused(saved):
     other = tf.train.Checkpoint(variable=tf.Variable(tf.zeros([5])))
-    with pytest.raises(mnist_lib.CheckpointError, match="does not fit this run's model"):
+    with pytest.raises(mnist_lib.errors.CheckpointError, match="does not fit this run's model"):
         checkpoints.CheckpointDirectory(saved.folder, other).restore_latest()
     more = tf.train.Checkpoint(variable=saved.variable, another=tf.Variable(1.0))
-    with pytest.raises(mnist_lib.CheckpointError, match="does not fit this run's model"):
+    with pytest.raises(mnist_lib.errors.CheckpointError, match="does not fit this run's model"):
         checkpoints.CheckpointDirectory(saved.folder, more).restore_latest()

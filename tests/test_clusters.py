@@ -7,7 +7,7 @@ import threading
 import pytest
 
 import mnist_lib
-from mnist_lib.training import clusters, rendezvous
+from mnist_lib.distribution import clusters, rendezvous
 
 
 def _free_port() -> int:
@@ -42,7 +42,7 @@ TWO = {"worker": ["127.0.0.1:1201", "127.0.0.1:1202"]}
 )
 def test_a_bad_tf_config_is_refused(monkeypatch, tf_config, message):
     monkeypatch.setenv("TF_CONFIG", tf_config)
-    with pytest.raises(mnist_lib.ConfigError, match=message) as caught:
+    with pytest.raises(mnist_lib.errors.ConfigError, match=message) as caught:
         clusters.check_environment()
     assert caught.value.exit_code == 64
 
@@ -51,13 +51,15 @@ def test_a_taken_port_is_named(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         monkeypatch.setenv("TF_CONFIG", _tf_config({"worker": [address]}))
-        with pytest.raises(mnist_lib.ConfigError, match=rf"worker 0 \({address}\) cannot be used"):
+        with pytest.raises(
+            mnist_lib.errors.ConfigError, match=rf"worker 0 \({address}\) cannot be used"
+        ):
             clusters.check_environment()
 
 
 def test_no_cluster_at_all_is_refused(monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
-    with pytest.raises(mnist_lib.ConfigError, match=r"strategy: .* scripts/launch.py"):
+    with pytest.raises(mnist_lib.errors.ConfigError, match=r"strategy: .* scripts/launch.py"):
         clusters.check_environment()
 
 
@@ -81,7 +83,7 @@ def test_slurm_without_gpus(monkeypatch):
     assert cluster.index == 2
     assert not cluster.is_loopback()
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "5")
-    with pytest.raises(mnist_lib.ConfigError, match=r"SLURM_\*: do not describe a job step"):
+    with pytest.raises(mnist_lib.errors.ConfigError, match=r"SLURM_\*: do not describe a job step"):
         clusters.read_cluster()
 
 
@@ -95,14 +97,14 @@ def test_loopback(host, is_loopback):
 
 def test_addresses_that_others_can_reach_are_warned_of(monkeypatch, caplog):
     def stop(cluster, timeout_seconds):
-        raise mnist_lib.WorkerLostError(f"after {timeout_seconds}")
+        raise mnist_lib.errors.WorkerLostError(f"after {timeout_seconds}")
 
     monkeypatch.setattr(rendezvous, "wait_for_all", stop)
     for hosts, num_warnings in ((["127.0.0.1", "localhost"], 0), (["127.0.0.1", "10.0.0.1"], 1)):
         addresses = [f"{host}:{_free_port()}" for host in hosts]
         monkeypatch.setenv("TF_CONFIG", _tf_config({"worker": addresses}))
         caplog.clear()
-        with pytest.raises(mnist_lib.WorkerLostError, match="after 17"):
+        with pytest.raises(mnist_lib.errors.WorkerLostError, match="after 17"):
             mnist_lib.create_strategy("multi_worker_mirrored", worker_timeout_seconds=17)
         warnings = [r for r in caplog.records if r.levelname == "WARNING"]
         assert len(warnings) == num_warnings
@@ -119,7 +121,7 @@ def _meet(present: list[int], count: int, timeout_seconds: float, port: int) -> 
         try:
             rendezvous.wait_for_all(clusters.Cluster(tasks, addresses, index), timeout_seconds)
             told[index] = ""
-        except mnist_lib.WorkerLostError as error:
+        except mnist_lib.errors.WorkerLostError as error:
             told[index] = str(error)
 
     threads = [threading.Thread(target=meet, args=(index,)) for index in present]

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 import mnist_lib
-from mnist_lib.training import recipes
+from mnist_lib.runs import recipes
 
 
 def test_json_round_trip():
@@ -68,14 +68,14 @@ def test_steps_follow_from_epochs_unless_given():
     ],
 )
 def test_wrong_values_are_refused(options, message):
-    with pytest.raises(mnist_lib.ConfigError, match=message) as caught:
+    with pytest.raises(mnist_lib.errors.ConfigError, match=message) as caught:
         mnist_lib.TrainConfig(**options)
     assert caught.value.exit_code == 64
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"colour": "red"}'])
 def test_a_file_that_is_no_configuration_is_refused(text):
-    with pytest.raises(mnist_lib.ConfigError, match=r"config.json: "):
+    with pytest.raises(mnist_lib.errors.ConfigError, match=r"config.json: "):
         mnist_lib.TrainConfig.from_json(text)
 
 
@@ -86,7 +86,7 @@ def test_a_file_that_is_no_configuration_is_refused(text):
 def test_a_run_does_not_go_on_as_another(field, value):
     config = mnist_lib.TrainConfig()
     other = dataclasses.replace(config, **{field: value})
-    with pytest.raises(mnist_lib.ConfigError, match=f"^{field}: is {value}, but the run"):
+    with pytest.raises(mnist_lib.errors.ConfigError, match=f"^{field}: is {value}, but the run"):
         config.check_resumable_as(other)
 
 
@@ -107,7 +107,7 @@ def test_recipes_are_valid_and_the_default_is_one():
         "linear",
         "fast_cnn",
     }
-    with pytest.raises(mnist_lib.ConfigError, match="recipe: 'quick' is not one of"):
+    with pytest.raises(mnist_lib.errors.ConfigError, match="recipe: 'quick' is not one of"):
         mnist_lib.recipe("quick")
 
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 from test_summaries import read_events
 
 import mnist_lib
-from mnist_lib.training import configured, run_directory
+from mnist_lib.runs import configured, run_directory
 
 CONFIG = mnist_lib.TrainConfig(
     model="mlp",
@@ -151,9 +151,11 @@ def test_other_data_is_refused(finished, small_dataset, tmp_path):
     (killed / "results.json").unlink()
     other = mnist_lib.Split("train", 255 - small_dataset.train.images, small_dataset.train.labels)
     data = mnist_lib.ImageDataset("small", other, small_dataset.validation, small_dataset.test)
-    with pytest.raises(mnist_lib.ConfigError, match=r"dataset: its train images .* are not those"):
+    with pytest.raises(
+        mnist_lib.errors.ConfigError, match=r"dataset: its train images .* are not those"
+    ):
         _train(killed, data)
-    with pytest.raises(mnist_lib.ConfigError, match=r"data: the run was trained on small"):
+    with pytest.raises(mnist_lib.errors.ConfigError, match=r"data: the run was trained on small"):
         mnist_lib.evaluate(finished[0])
 
 
@@ -172,7 +174,9 @@ def test_damaged_files_of_a_run_are_named(finished, small_dataset, tmp_path, nam
     workdir = tmp_path / "run"
     shutil.copytree(finished[0], workdir)
     (workdir / name).write_bytes(content)
-    with pytest.raises(mnist_lib.CorruptDataError, match=f"{workdir / name}: cannot be used"):
+    with pytest.raises(
+        mnist_lib.errors.CorruptDataError, match=f"{workdir / name}: cannot be used"
+    ):
         _train(workdir, small_dataset)
 
 
@@ -188,7 +192,9 @@ def test_a_run_that_another_process_finished_meanwhile_is_not_overwritten(
         yield
 
     monkeypatch.setattr(run_directory.RunDirectory, "lock", lock)
-    with pytest.raises(mnist_lib.ConfigError, match="seed: is 1, but the run in --workdir was"):
+    with pytest.raises(
+        mnist_lib.errors.ConfigError, match="seed: is 1, but the run in --workdir was"
+    ):
         _train(workdir, small_dataset, seed=1)
     assert json.loads((workdir / "results.json").read_text()) == finished[1]
 
@@ -226,7 +232,9 @@ def test_steps_per_loop_changes_no_result(finished, small_dataset, tmp_path):
 def test_another_configuration_is_refused_and_nothing_changes(finished, small_dataset):
     workdir, _ = finished
     before = _contents(workdir)
-    with pytest.raises(mnist_lib.ConfigError, match="seed: is 1, but the run in --workdir was"):
+    with pytest.raises(
+        mnist_lib.errors.ConfigError, match="seed: is 1, but the run in --workdir was"
+    ):
         _train(workdir, small_dataset, seed=1)
     assert _contents(workdir) == before
 
@@ -259,7 +267,7 @@ def test_without_validation_images_there_is_no_best(small_dataset, tmp_path):
 def test_a_run_that_diverges_names_the_step_and_keeps_the_last_good_checkpoint(
     small_dataset, tmp_path
 ):
-    with pytest.raises(mnist_lib.DivergedError, match=r"not finite at step \d+") as caught:
+    with pytest.raises(mnist_lib.errors.DivergedError, match=r"not finite at step \d+") as caught:
         _train(
             tmp_path / "run",
             small_dataset,
@@ -276,14 +284,14 @@ def test_a_run_that_diverges_names_the_step_and_keeps_the_last_good_checkpoint(
 
 
 def test_the_run_directory_is_checked(small_dataset, tmp_path):
-    with pytest.raises(mnist_lib.OutputError, match="no such directory") as caught:
+    with pytest.raises(mnist_lib.errors.OutputError, match="no such directory") as caught:
         _train(tmp_path / "missing" / "run", small_dataset)
     assert caught.value.exit_code == 73
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(mnist_lib.OutputError, match="is not a writable directory"):
+    with pytest.raises(mnist_lib.errors.OutputError, match="is not a writable directory"):
         _train(tmp_path / "file", small_dataset)
     (tmp_path / "thesis.txt").write_text("three years of work")
-    with pytest.raises(mnist_lib.OutputError, match=r"holds no config.json of a run .*file"):
+    with pytest.raises(mnist_lib.errors.OutputError, match=r"holds no config.json of a run .*file"):
         _train(tmp_path, small_dataset)
 
 
@@ -295,7 +303,7 @@ def test_what_a_process_killed_in_its_first_write_left_is_no_obstacle(small_data
 
 def test_two_trainers_do_not_share_a_folder(small_dataset, tmp_path):
     run = run_directory.RunDirectory(tmp_path / "run")
-    with run.lock(), pytest.raises(mnist_lib.OutputError, match=r"in use by pid \d+"):
+    with run.lock(), pytest.raises(mnist_lib.errors.OutputError, match=r"in use by pid \d+"):
         _train(tmp_path / "run", small_dataset)
 
 
@@ -314,7 +322,7 @@ def test_a_run_may_go_on_with_other_replicas_only_when_told_so(finished, small_d
     for path in workdir.glob("checkpoints/ckpt-30*"):
         path.unlink()
     config = dataclasses.replace(CONFIG, num_replicas=2)
-    with pytest.raises(mnist_lib.ConfigError, match="pass --allow_other_replicas"):
+    with pytest.raises(mnist_lib.errors.ConfigError, match="pass --allow_other_replicas"):
         mnist_lib.train_and_evaluate(config, workdir, data=small_dataset)
     results = mnist_lib.train_and_evaluate(
         config, workdir, data=small_dataset, allow_other_replicas=True
@@ -343,12 +351,12 @@ def test_options_train(small_dataset, tmp_path, options):
 
 def test_several_workers_need_a_workdir(small_dataset):
     config = dataclasses.replace(CONFIG, strategy="multi_worker_mirrored")
-    with pytest.raises(mnist_lib.ConfigError, match="workdir: several workers need one"):
+    with pytest.raises(mnist_lib.errors.ConfigError, match="workdir: several workers need one"):
         mnist_lib.train_and_evaluate(config, data=small_dataset)
 
 
 def test_xla_with_convolutions_on_a_cpu_is_refused(small_dataset, tmp_path):
-    with pytest.raises(mnist_lib.ConfigError, match="jit_compile: XLA makes convolutions"):
+    with pytest.raises(mnist_lib.errors.ConfigError, match="jit_compile: XLA makes convolutions"):
         _train(tmp_path / "run", small_dataset, model="cnn", jit_compile=True)
 
 
@@ -368,15 +376,15 @@ def test_evaluate_agrees_with_the_results_and_predict_with_evaluate(finished, sm
 
 def test_wrong_use_of_a_run_is_refused(finished, tmp_path):
     workdir, _ = finished
-    with pytest.raises(mnist_lib.DataNotFoundError, match=r"no config.json there"):
+    with pytest.raises(mnist_lib.errors.DataNotFoundError, match=r"no config.json there"):
         mnist_lib.load_model(tmp_path)
     with pytest.raises(
-        mnist_lib.ConfigError, match="checkpoint: 'newest' is not one of last, best"
+        mnist_lib.errors.ConfigError, match="checkpoint: 'newest' is not one of last, best"
     ):
         mnist_lib.load_model(workdir, "newest")
     with pytest.raises(
-        mnist_lib.ConfigError, match=r"images: float64 \[2, 28, 28\]; expected uint8"
+        mnist_lib.errors.ConfigError, match=r"images: float64 \[2, 28, 28\]; expected uint8"
     ):
         mnist_lib.predict(workdir, np.zeros((2, 28, 28)))
-    with pytest.raises(mnist_lib.ConfigError, match="split: 'all' is not one of"):
+    with pytest.raises(mnist_lib.errors.ConfigError, match="split: 'all' is not one of"):
         mnist_lib.evaluate(workdir, split="all")

@@ -10,7 +10,7 @@ import time
 import pytest
 
 import mnist_lib
-from mnist_lib import local_cluster
+from mnist_lib.distribution import local_cluster
 
 
 def _script(tmp_path, text: str) -> str:
@@ -95,11 +95,11 @@ def test_signals_are_passed_on(tmp_path):
 
 
 def test_what_cannot_be_run_is_refused():
-    with pytest.raises(mnist_lib.ConfigError, match="command: give the script to run"):
+    with pytest.raises(mnist_lib.errors.ConfigError, match="command: give the script to run"):
         local_cluster.run_workers([], 2)
-    with pytest.raises(mnist_lib.ConfigError, match="num_workers: 0 must be at least 1"):
+    with pytest.raises(mnist_lib.errors.ConfigError, match="num_workers: 0 must be at least 1"):
         local_cluster.run_workers(["true"], 0)
-    with pytest.raises(mnist_lib.ConfigError, match=r"/no/such/program cannot be started"):
+    with pytest.raises(mnist_lib.errors.ConfigError, match=r"/no/such/program cannot be started"):
         local_cluster.run_workers(["/no/such/program"], 2)
 
 
@@ -118,11 +118,11 @@ def test_no_process_is_left_when_the_second_cannot_start(tmp_path, monkeypatch):
         if index == 1:
             while not pid_path.exists() or not pid_path.read_text():
                 time.sleep(0.01)
-            raise mnist_lib.ConfigError("command", "no")
+            raise mnist_lib.errors.ConfigError("command", "no")
         return start(index, *args)
 
     monkeypatch.setattr(local_cluster, "_Worker", start_one)
-    with pytest.raises(mnist_lib.ConfigError, match="command: no"):
+    with pytest.raises(mnist_lib.errors.ConfigError, match="command: no"):
         local_cluster.run_workers([script, str(pid_path)], 2)
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid_path.read_text()), 0)

@@ -50,12 +50,14 @@ def test_shares_add_up_to_the_global_loss(num_replicas):
 
 
 def test_a_loss_that_averages_by_itself_is_refused():
-    with pytest.raises(mnist_lib.ConfigError, match="make it with reduction='none'"):
+    with pytest.raises(mnist_lib.errors.ConfigError, match="make it with reduction='none'"):
         losses.per_example_loss(keras.losses.SparseCategoricalCrossentropy())
     kept = keras.losses.SparseCategoricalCrossentropy(reduction="none")
     assert losses.per_example_loss(kept) is kept
 
 
 def test_unknown_names_are_refused():
-    with pytest.raises(mnist_lib.ConfigError, match="loss: 'mse' is not one of cross_entropy"):
+    with pytest.raises(
+        mnist_lib.errors.ConfigError, match="loss: 'mse' is not one of cross_entropy"
+    ):
         losses.per_example_loss("mse")

@@ -102,7 +102,7 @@ def test_seed_decides_the_weights_and_layers_differ():
     ],
 )
 def test_wrong_options_are_refused(name, options, message):
-    with pytest.raises(mnist_lib.ConfigError, match=message):
+    with pytest.raises(mnist_lib.errors.ConfigError, match=message):
         mnist_lib.build_model(name, **options)
 
 

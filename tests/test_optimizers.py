@@ -95,9 +95,11 @@ def test_warm_up_rises_linearly_to_the_peak(schedule):
 
 
 def test_wrong_values_are_refused():
-    with pytest.raises(mnist_lib.ConfigError, match="lr_schedule: 'step' is not one of"):
+    with pytest.raises(mnist_lib.errors.ConfigError, match="lr_schedule: 'step' is not one of"):
         optimizers.LearningRate("step", 0.1, 100)
-    with pytest.raises(mnist_lib.ConfigError, match="warmup_steps: 100 must be less than the 100"):
+    with pytest.raises(
+        mnist_lib.errors.ConfigError, match="warmup_steps: 100 must be less than the 100"
+    ):
         optimizers.LearningRate("cosine", 0.1, 100, warmup_steps=100)
-    with pytest.raises(mnist_lib.ConfigError, match="optimizer: 'lion' is not one of"):
+    with pytest.raises(mnist_lib.errors.ConfigError, match="optimizer: 'lion' is not one of"):
         optimizers.build_optimizer("lion", 0.1)

@@ -139,7 +139,7 @@ def _trailing_bytes(path):
 def test_wrong_files_are_named(tmp_path, folder, name, damage, message):
     info = _write(folder)
     damage(folder / name)
-    with pytest.raises(mnist_lib.CorruptDataError, match=message) as caught:
+    with pytest.raises(mnist_lib.errors.CorruptDataError, match=message) as caught:
         _collect(info, folder, tmp_path)
     text = str(caught.value)
     assert text.startswith(str(folder / name))
@@ -154,7 +154,9 @@ def test_a_wrong_plain_file_is_named(tmp_path, folder):
     info = _write(folder)
     _flip_a_byte(folder / TRAIN_IMAGES)
     _as_plain_files(folder)
-    with pytest.raises(mnist_lib.CorruptDataError, match="SHA-256 of train-images-idx3-ubyte is"):
+    with pytest.raises(
+        mnist_lib.errors.CorruptDataError, match="SHA-256 of train-images-idx3-ubyte is"
+    ):
         _collect(info, folder, tmp_path)
 
 
@@ -188,7 +190,7 @@ def test_wrong_npz_files_are_refused(tmp_path, folder, change, message):
         (folder / name).unlink()
     arrays = {key: value for key, value in (_npz_arrays() | change).items() if value is not None}
     np.savez(folder / "mnist.npz", **arrays)
-    with pytest.raises(mnist_lib.CorruptDataError, match=message) as caught:
+    with pytest.raises(mnist_lib.errors.CorruptDataError, match=message) as caught:
         _collect(info, folder, tmp_path)
     assert str(caught.value).startswith(str(folder / "mnist.npz"))
 
@@ -197,21 +199,23 @@ def test_an_npz_that_is_no_npz_is_refused(tmp_path, folder):
     info = _write(folder)
     _as_npz(folder)
     _html(folder / "mnist.npz")
-    with pytest.raises(mnist_lib.CorruptDataError, match=r"mnist.npz: cannot be read"):
+    with pytest.raises(mnist_lib.errors.CorruptDataError, match=r"mnist.npz: cannot be read"):
         _collect(info, folder, tmp_path)
     with (folder / "mnist.npz").open("wb") as stream:
         np.save(stream, np.zeros(3))
-    with pytest.raises(mnist_lib.CorruptDataError, match=r"mnist.npz: cannot be read"):
+    with pytest.raises(mnist_lib.errors.CorruptDataError, match=r"mnist.npz: cannot be read"):
         _collect(info, folder, tmp_path)
 
 
 def test_missing_files_are_named(tmp_path, folder):
     info = _write(folder)
     (folder / TEST_LABELS).unlink()
-    with pytest.raises(mnist_lib.DataNotFoundError, match=f"{TEST_LABELS} missing") as caught:
+    with pytest.raises(
+        mnist_lib.errors.DataNotFoundError, match=f"{TEST_LABELS} missing"
+    ) as caught:
         _collect(info, folder, tmp_path)
     assert caught.value.exit_code == 66
-    with pytest.raises(mnist_lib.DataNotFoundError, match="no such directory"):
+    with pytest.raises(mnist_lib.errors.DataNotFoundError, match="no such directory"):
         _collect(info, folder / "nowhere", tmp_path)
 
 
@@ -305,7 +309,7 @@ def test_a_connection_that_breaks_in_a_file_is_retried(server, tmp_path, folder)
 def test_what_is_not_the_original_is_not_kept(server, tmp_path):
     server.files[TRAIN_LABELS] = b"<html>Please log in</html>"
     target = tmp_path / "downloads"
-    with pytest.raises(mnist_lib.CorruptDataError, match="begins with b'<html>"):
+    with pytest.raises(mnist_lib.errors.CorruptDataError, match="begins with b'<html>"):
         originals.download_originals(server.info, target)
     assert [path.name for path in target.iterdir()] == [TRAIN_IMAGES]
 
@@ -313,7 +317,7 @@ def test_what_is_not_the_original_is_not_kept(server, tmp_path):
 def test_a_host_without_the_files_is_named(server, tmp_path):
     server.files.clear()
     assert originals.download_problem(server.info) == "127.0.0.1 answers 404"
-    with pytest.raises(mnist_lib.DataNotFoundError, match=r"404 .*pass --manual_dir="):
+    with pytest.raises(mnist_lib.errors.DataNotFoundError, match=r"404 .*pass --manual_dir="):
         originals.download_originals(server.info, tmp_path / "downloads")
 
 

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import mnist_lib
-from mnist_lib.training import parity, strategies
+from mnist_lib.distribution import strategies
 
 
 def _model(*extra, **dense_options):
@@ -184,7 +184,9 @@ def test_subclassed_models_are_checked_by_their_logits():
         def call(self, x):
             return self.dense(self.centre(tf.reshape(tf.cast(x, tf.float32), [-1, 36])))
 
-    with pytest.raises(mnist_lib.ConfigError, match="make_batches: classifier has no inputs"):
+    with pytest.raises(
+        mnist_lib.errors.ConfigError, match="make_batches: classifier has no inputs"
+    ):
         _check(Classifier)
     report = _check(Classifier, make_batches=BatchesOfOne())
     assert (report.first.stage, report.first.name) == ("forward", "logits")
@@ -210,12 +212,12 @@ def test_a_child_process_does_it_when_devices_are_initialised(monkeypatch):
     def fail():
         raise RuntimeError("no model today")
 
-    with pytest.raises(mnist_lib.MnistLibError, match="ended with exit code 1"):
+    with pytest.raises(mnist_lib.errors.MnistLibError, match="ended with exit code 1"):
         mnist_lib.check_replica_parity(fail, num_replicas=6)
 
 
 def test_wrong_numbers_are_refused():
-    with pytest.raises(mnist_lib.ConfigError, match="at least 2 replicas"):
+    with pytest.raises(mnist_lib.errors.ConfigError, match="at least 2 replicas"):
         mnist_lib.check_replica_parity(_model, num_replicas=1)
-    with pytest.raises(mnist_lib.ConfigError, match="batch_size: 25 is no multiple of 2"):
+    with pytest.raises(mnist_lib.errors.ConfigError, match="batch_size: 25 is no multiple of 2"):
         _check(batch_size=25)

@@ -85,15 +85,19 @@ def test_replicas_divide_each_batch_in_order(num_replicas):
 
 def test_batches_that_cannot_be_divided_are_refused():
     strategy = mnist_lib.create_strategy("mirrored", 3)
-    with pytest.raises(mnist_lib.ConfigError, match="batch_size: 8 cannot be divided among 3"):
+    with pytest.raises(
+        mnist_lib.errors.ConfigError, match="batch_size: 8 cannot be divided among 3"
+    ):
         mnist_lib.distribute_batches(mnist_lib.train_batches(_numbered_split(50), 8), strategy)
-    with pytest.raises(mnist_lib.ConfigError, match="batch dimension is not static"):
+    with pytest.raises(mnist_lib.errors.ConfigError, match="batch dimension is not static"):
         mnist_lib.distribute_batches(mnist_lib.eval_batches(_numbered_split(50), 8), strategy)
 
 
 @pytest.mark.parametrize("batch_size", [0, 51])
 def test_a_batch_must_fit_the_split(batch_size):
-    with pytest.raises(mnist_lib.ConfigError, match=f"batch_size: {batch_size} .* 50 images"):
+    with pytest.raises(
+        mnist_lib.errors.ConfigError, match=f"batch_size: {batch_size} .* 50 images"
+    ):
         mnist_lib.train_batches(_numbered_split(50), batch_size)
 
 

@@ -20,10 +20,14 @@ TEST_IMAGES, TEST_LABELS = (file.name for file in catalog.MNIST.files[2:])
 
 
 def test_without_data_and_download_the_steps_to_take_are_named(tmp_path):
-    with pytest.raises(mnist_lib.DataNotFoundError, match=r"pass --manual_dir=.* --data_dir="):
+    with pytest.raises(
+        mnist_lib.errors.DataNotFoundError, match=r"pass --manual_dir=.* --data_dir="
+    ):
         mnist_lib.prepare_dataset("mnist", data_dir=tmp_path, download=False)
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(mnist_lib.ConfigError, match="dataset: 'cifar10' is not one of auto, mnist"):
+    with pytest.raises(
+        mnist_lib.errors.ConfigError, match="dataset: 'cifar10' is not one of auto, mnist"
+    ):
         mnist_lib.prepare_dataset("cifar10", data_dir=tmp_path)
 
 
@@ -37,9 +41,9 @@ def test_auto_falls_back_to_synthetic_digits_loudly(tmp_path, monkeypatch, caplo
     assert found == (catalog.SYNTHETIC_DIGITS, "generated")
     assert "THIS IS NOT MNIST" in caplog.text
     assert "the cable is cut" in caplog.text
-    with pytest.raises(mnist_lib.DataNotFoundError, match="the cable is cut"):
+    with pytest.raises(mnist_lib.errors.DataNotFoundError, match="the cable is cut"):
         mnist_lib.prepare_dataset("mnist", data_dir=tmp_path)
-    with pytest.raises(mnist_lib.DataNotFoundError, match="no such directory"):
+    with pytest.raises(mnist_lib.errors.DataNotFoundError, match="no such directory"):
         mnist_lib.prepare_dataset("auto", data_dir=tmp_path, manual_dir=tmp_path / "typo")
 
 
@@ -88,7 +92,9 @@ def test_a_flipped_byte_in_a_shard_is_found(prepared_copy):
     content = bytearray(shard.read_bytes())
     content[10_000_000] ^= 0x10
     shard.write_bytes(content)
-    with pytest.raises(mnist_lib.CorruptDataError, match=rf"{shard}: damaged after example \d+"):
+    with pytest.raises(
+        mnist_lib.errors.CorruptDataError, match=rf"{shard}: damaged after example \d+"
+    ):
         _load(prepared_copy)
 
 
@@ -97,16 +103,20 @@ def test_a_shard_cut_at_a_record_boundary_is_found(prepared_copy):
     content = shard.read_bytes()
     first_record = 16 + int.from_bytes(content[:8], "little")
     shard.write_bytes(content[first_record:])
-    with pytest.raises(mnist_lib.CorruptDataError, match=r"test shards have \d+ bytes, expected"):
+    with pytest.raises(
+        mnist_lib.errors.CorruptDataError, match=r"test shards have \d+ bytes, expected"
+    ):
         _load(prepared_copy)
 
 
 def test_a_missing_shard_and_a_broken_description_are_found(prepared_copy):
     (prepared_copy / "mnist-test.tfrecord-00000-of-00001").unlink()
-    with pytest.raises(mnist_lib.CorruptDataError, match="shard is missing"):
+    with pytest.raises(mnist_lib.errors.CorruptDataError, match="shard is missing"):
         _load(prepared_copy)
     (prepared_copy / "dataset_info.json").write_text('{"splits": [')
-    with pytest.raises(mnist_lib.CorruptDataError, match=r"dataset_info.json: cannot be read"):
+    with pytest.raises(
+        mnist_lib.errors.CorruptDataError, match=r"dataset_info.json: cannot be read"
+    ):
         _load(prepared_copy)
 
 
@@ -115,7 +125,7 @@ def test_wrong_counts_are_found(prepared_copy):
     description = json.loads(path.read_text())
     description["splits"][0]["shardLengths"] = ["59999"]
     path.write_text(json.dumps(description))
-    with pytest.raises(mnist_lib.CorruptDataError, match="split train has 59999 examples"):
+    with pytest.raises(mnist_lib.errors.CorruptDataError, match="split train has 59999 examples"):
         _load(prepared_copy)
 
 
@@ -211,7 +221,7 @@ def test_a_copy_of_other_shards_is_not_used(prepared_copy):
     content = bytearray(shard.read_bytes())
     content[-1] ^= 1
     shard.write_bytes(content)
-    with pytest.raises(mnist_lib.CorruptDataError, match="damaged after example"):
+    with pytest.raises(mnist_lib.errors.CorruptDataError, match="damaged after example"):
         _load(prepared_copy)
     assert {path.name for path in (prepared_copy / "decoded").iterdir()} == before
 
@@ -225,7 +235,9 @@ def test_a_folder_that_cannot_hold_the_copy_is_no_error(prepared_copy):
 def test_the_manifest_is_what_the_labels_of_mnist_give(prepared):
     _, labels = loading.read_prepared(prepared, "train")
     assert splits.manifest()["mnist"] == splits.manifest_entry(labels)
-    with pytest.raises(mnist_lib.CorruptDataError, match="mnist: its training labels are not"):
+    with pytest.raises(
+        mnist_lib.errors.CorruptDataError, match="mnist: its training labels are not"
+    ):
         splits.split_indices(np.roll(labels, 1), 5000, "mnist")
 
 
@@ -250,5 +262,7 @@ def test_train_size_is_stratified_and_nested(prepared_mnist_dir):
     small, large = load(100), load(1000)
     assert np.bincount(small.labels).min() >= 8
     assert {image.tobytes() for image in small.images} < {image.tobytes() for image in large.images}
-    with pytest.raises(mnist_lib.ConfigError, match=r"train_size: 55001 is not in \[1, 55000\]"):
+    with pytest.raises(
+        mnist_lib.errors.ConfigError, match=r"train_size: 55001 is not in \[1, 55000\]"
+    ):
         load(55_001)

@@ -427,9 +427,11 @@ def test_what_is_not_right_on_several_replicas_is_refused():
             model, optimizer, strategy=strategy, accumulation_steps=accumulation_steps
         )
 
-    with pytest.raises(mnist_lib.ConfigError, match="make it with synchronized=True"):
+    with pytest.raises(mnist_lib.errors.ConfigError, match="make it with synchronized=True"):
         trainer(synchronized=False)
-    with pytest.raises(mnist_lib.ConfigError, match=r"accumulation_steps: .* without batch norm"):
+    with pytest.raises(
+        mnist_lib.errors.ConfigError, match=r"accumulation_steps: .* without batch norm"
+    ):
         trainer(accumulation_steps=2)
-    with pytest.raises(mnist_lib.ConfigError, match="pass accumulation_steps to Trainer"):
+    with pytest.raises(mnist_lib.errors.ConfigError, match="pass accumulation_steps to Trainer"):
         trainer(gradient_accumulation_steps=2)

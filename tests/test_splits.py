@@ -39,5 +39,7 @@ def test_zero_validation_trains_on_all():
 
 @pytest.mark.parametrize("size", [-1, 3000])
 def test_impossible_sizes_are_refused(size):
-    with pytest.raises(mnist_lib.ConfigError, match=r"validation_size: .* of 3000 training images"):
+    with pytest.raises(
+        mnist_lib.errors.ConfigError, match=r"validation_size: .* of 3000 training images"
+    ):
         splits.split_indices(LABELS, size)

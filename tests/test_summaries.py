@@ -65,7 +65,7 @@ def test_a_full_disk_is_named(tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
     try:
-        with pytest.raises(mnist_lib.StorageError, match="could not be written") as caught:
+        with pytest.raises(mnist_lib.errors.StorageError, match="could not be written") as caught:
             write_much()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

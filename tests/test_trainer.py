@@ -224,18 +224,20 @@ def test_a_step_that_is_not_finite_is_named(small_dataset):
 def test_wrong_use_is_refused(small_dataset):
     strategy = mnist_lib.create_strategy("mirrored", 2)
     model = mnist_lib.build_model("linear")
-    with pytest.raises(mnist_lib.ConfigError, match=r"model: .* was not made under the strategy"):
+    with pytest.raises(
+        mnist_lib.errors.ConfigError, match=r"model: .* was not made under the strategy"
+    ):
         mnist_lib.Trainer(model, keras.optimizers.SGD(0.1), strategy=strategy)
     trainer = mnist_lib.Trainer(model, mnist_lib.build_optimizer("sgd", 0.1))
-    with pytest.raises(mnist_lib.ConfigError, match="num_steps: 0 must be at least 1"):
+    with pytest.raises(mnist_lib.errors.ConfigError, match="num_steps: 0 must be at least 1"):
         trainer.train(_batches(trainer, small_dataset.train), 0)
     uneven = mnist_lib.Trainer(model, mnist_lib.build_optimizer("sgd", 0.1), accumulation_steps=5)
-    with pytest.raises(mnist_lib.ConfigError, match="multiple of 5"):
+    with pytest.raises(mnist_lib.errors.ConfigError, match="multiple of 5"):
         _batches(uneven, small_dataset.train)
-    with pytest.raises(mnist_lib.ConfigError, match="the data set has no end"):
+    with pytest.raises(mnist_lib.errors.ConfigError, match="the data set has no end"):
         mnist_lib.Evaluator(model).evaluate(mnist_lib.train_batches(small_dataset.train, 8))
     empty = mnist_lib.eval_batches(small_dataset.test).take(0)
-    with pytest.raises(mnist_lib.ConfigError, match="the data set is empty"):
+    with pytest.raises(mnist_lib.errors.ConfigError, match="the data set is empty"):
         mnist_lib.Evaluator(model).evaluate(empty)
     averaging = mnist_lib.Trainer(
         model,

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from mnist_lib import choices
+
 
 @dataclasses.dataclass(frozen=True)
 class SourceFile:
@@ -159,11 +161,7 @@ SYNTHETIC_DIGITS = DatasetInfo(
 
 CATALOG = {info.name: info for info in (MNIST, SYNTHETIC_DIGITS, FASHION_MNIST, KMNIST)}
 
-# MNIST where it can be had, else the embedded synthetic digits.
-AUTO = "auto"
-DATASET_NAMES = (AUTO, *CATALOG)
-
 
 def dataset_info(name: str) -> DatasetInfo:
     """Returns the catalogue entry of `name`; `auto` has the counts of MNIST."""
-    return CATALOG[MNIST.name if name == AUTO else name]
+    return CATALOG[MNIST.name if name == choices.AUTO else name]

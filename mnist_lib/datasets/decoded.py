@@ -13,7 +13,7 @@ import pathlib
 import numpy as np
 
 from mnist_lib import files
-from mnist_lib.datasets import preparation
+from mnist_lib.datasets.prepared import PreparedDataset
 
 _logger = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ _PIXELS = 28 * 28
 _DIGEST_BYTES = 32
 
 
-def read(prepared: preparation.PreparedDataset, split: str) -> tuple[np.ndarray, np.ndarray] | None:
+def read(prepared: PreparedDataset, split: str) -> tuple[np.ndarray, np.ndarray] | None:
     """Reads the decoded copy of a split.
 
     Args:
@@ -52,9 +52,7 @@ def read(prepared: preparation.PreparedDataset, split: str) -> tuple[np.ndarray,
     return images, data[num_examples * _PIXELS :].astype(np.int32)
 
 
-def write(
-    prepared: preparation.PreparedDataset, split: str, images: np.ndarray, labels: np.ndarray
-) -> None:
+def write(prepared: PreparedDataset, split: str, images: np.ndarray, labels: np.ndarray) -> None:
     """Writes the decoded copy of a split; the file appears when it is whole.
 
     A folder that cannot be written is no error: the next load decodes again.
@@ -68,7 +66,7 @@ def write(
         _logger.info("%s: no decoded copy is kept (%s)", path, error.strerror)
 
 
-def _path(prepared: preparation.PreparedDataset, split: str) -> pathlib.Path:
+def _path(prepared: PreparedDataset, split: str) -> pathlib.Path:
     digest = hashlib.sha256(_FORMAT.encode())
     for shard in prepared.shards[split]:
         digest.update(shard.sha256().encode())

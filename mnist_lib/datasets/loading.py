@@ -8,62 +8,15 @@ data.test              # read when first asked for
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import hashlib
 import os
 from collections.abc import Callable
 
 import numpy as np
 
-from mnist_lib import errors
 from mnist_lib.datasets import decoded, preparation, splits, tfrecords
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Split:
-    """Images and their labels.
-
-    Attributes:
-      name: `"train"`, `"validation"` or `"test"`.
-      images: uint8 `[N, 28, 28, 1]`, 0 is background, 255 is ink.
-      labels: int32 `[N]`, in [0, number of classes).
-    """
-
-    name: str
-    images: np.ndarray
-    labels: np.ndarray
-
-    def __post_init__(self):
-        if len(self.images) != len(self.labels):
-            raise errors.ConfigError(
-                self.name,
-                f"{len(self.images)} images and {len(self.labels)} labels; there "
-                "must be one label per image",
-            )
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def subset(self, size: int) -> Split:
-        """Returns a stratified choice of `size` images; smaller ones are in larger ones.
-
-        Raises:
-          ConfigError: there are not that many.
-        """
-        if not 1 <= size <= len(self):
-            raise errors.ConfigError(
-                f"{self.name}_size", f"{size} is not in [1, {len(self)}], the images there are"
-            )
-        chosen = np.sort(splits.stratified_order(self.labels)[:size])
-        return Split(self.name, self.images[chosen], self.labels[chosen])
-
-    @functools.cached_property
-    def sha256(self) -> str:
-        """SHA-256 of the image bytes followed by the label bytes, hexadecimal."""
-        digest = hashlib.sha256(np.ascontiguousarray(self.images).data)
-        digest.update(np.ascontiguousarray(self.labels, dtype="<i4").data)
-        return digest.hexdigest()
+from mnist_lib.datasets.prepared import PreparedDataset
+from mnist_lib.datasets.splits import Split
 
 
 class ImageDataset:
@@ -109,7 +62,7 @@ def load_dataset(
     """Prepares a data set if need be and reads it into memory.
 
     Args:
-      name: a name in `catalog.DATASET_NAMES`.
+      name: a name in `choices.NAMES["dataset"]`.
       data_dir: where TFDS keeps prepared data; `~/tensorflow_datasets` if None.
       manual_dir: a folder that holds the original files.
       download: whether the original files may be downloaded.
@@ -153,7 +106,7 @@ def load_arrays(
     The images are in the order of the prepared data set, not of the IDX files.
 
     Args:
-      name: a name in `catalog.DATASET_NAMES`.
+      name: a name in `choices.NAMES["dataset"]`.
       flat: images as `[N, 784]` rather than `[N, 28, 28]`.
       one_hot: labels as float32 `[N, 10]` rather than uint8 `[N]`.
       data_dir, manual_dir, download: as for `load_dataset`.
@@ -174,9 +127,7 @@ def load_arrays(
     return pairs[0], pairs[1]
 
 
-def read_prepared(
-    prepared: preparation.PreparedDataset, split: str
-) -> tuple[np.ndarray, np.ndarray]:
+def read_prepared(prepared: PreparedDataset, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Reads one split of a prepared data set, in the order in which it is stored.
 
     The first time the shards are decoded (about 1.5 s for 60,000 images), later a

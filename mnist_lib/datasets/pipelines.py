@@ -14,11 +14,11 @@ from __future__ import annotations
 import tensorflow as tf
 
 from mnist_lib import errors
-from mnist_lib.datasets import loading
+from mnist_lib.datasets.splits import Split
 
 
 def train_batches(
-    split: loading.Split,
+    split: Split,
     batch_size: int,
     *,
     seed: int = 0,
@@ -58,7 +58,7 @@ def train_batches(
     return _gather(indices, split)
 
 
-def eval_batches(split: loading.Split, batch_size: int = 500) -> tf.data.Dataset:
+def eval_batches(split: Split, batch_size: int = 500) -> tf.data.Dataset:
     """Returns the images of a split once each, in order.
 
     Args:
@@ -97,7 +97,7 @@ def index_batches(
     return batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
 
-def _gather(indices: tf.data.Dataset, split: loading.Split) -> tf.data.Dataset:
+def _gather(indices: tf.data.Dataset, split: Split) -> tf.data.Dataset:
     images, labels = tf.constant(split.images), tf.constant(split.labels, tf.int32)
 
     def examples(batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

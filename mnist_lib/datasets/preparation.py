@@ -10,8 +10,6 @@ in `manual_dir`; a download. `synthetic_digits` needs none of them.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import hashlib
 import json
 import logging
 import os
@@ -23,51 +21,13 @@ from collections.abc import Iterator
 
 import filelock
 
-from mnist_lib import errors
+from mnist_lib import choices, errors
 from mnist_lib.datasets import catalog, originals
+from mnist_lib.datasets.prepared import PreparedDataset, Shard
 
 _logger = logging.getLogger(__name__)
 
 _TFRECORD_FRAMING_BYTES = 16  # per record: uint64 length, two uint32 checksums
-
-
-@dataclasses.dataclass(frozen=True)
-class Shard:
-    """One TFRecord file of a prepared split.
-
-    Attributes:
-      path: the file.
-      num_examples: how many records it must hold.
-    """
-
-    path: pathlib.Path
-    num_examples: int
-
-    def sha256(self) -> str:
-        """Returns the SHA-256 of the file, hexadecimal."""
-        with self.path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-
-    def describe(self) -> str:
-        """Returns path, size in bytes and SHA-256 on one line."""
-        return f"{self.path}, {self.path.stat().st_size} bytes, SHA-256 {self.sha256()}"
-
-
-@dataclasses.dataclass(frozen=True)
-class PreparedDataset:
-    """A data set that TFDS has written and that was found complete.
-
-    Attributes:
-      info: the catalogue entry.
-      directory: the TFDS folder, `<data_dir>/<name>/<version>`.
-      source: `"prepared"`, `"manual_dir"`, `"download"` or `"generated"`.
-      shards: split name (`"train"`, `"test"`) to its files, in order.
-    """
-
-    info: catalog.DatasetInfo
-    directory: pathlib.Path
-    source: str
-    shards: dict[str, tuple[Shard, ...]]
 
 
 def default_data_dir() -> pathlib.Path:
@@ -86,7 +46,7 @@ def prepare_dataset(
     """Finds the data set prepared, or prepares it.
 
     Args:
-      name: a name in `catalog.DATASET_NAMES`. `auto` is MNIST where that can be had,
+      name: a name in `choices.NAMES["dataset"]`. `auto` is MNIST where that can be had,
         else `synthetic_digits`, with a warning.
       data_dir: where TFDS keeps prepared data; `default_data_dir()` if None.
       manual_dir: a folder with the original files: four `.gz`, the same four without
@@ -102,13 +62,10 @@ def prepare_dataset(
       CorruptDataError: a source has it and it is wrong.
       OutputError, StorageError: it could not be written to `data_dir`.
     """
-    if name not in catalog.DATASET_NAMES:
-        raise errors.ConfigError(
-            "dataset", f"'{name}' is not one of {', '.join(catalog.DATASET_NAMES)}"
-        )
+    choices.check("dataset", name)
     root = pathlib.Path(data_dir).expanduser() if data_dir else default_data_dir()
     folder = pathlib.Path(manual_dir).expanduser() if manual_dir else None
-    if name != catalog.AUTO:
+    if name != choices.AUTO:
         return _prepare(catalog.dataset_info(name), root, folder, download)
     try:
         return _prepare(catalog.MNIST, root, folder, download)

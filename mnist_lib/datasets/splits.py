@@ -1,4 +1,4 @@
-"""Train, validation and test: who is in which, the same for everybody.
+"""Images with their labels, and who is in which split, the same for everybody.
 
 The choice depends only on the labels, in the order in which the prepared data
 set stores them. It uses the raw output of NumPy's Philox bit generator, whose
@@ -8,6 +8,7 @@ distributions on top of it carry no such promise).
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -25,6 +26,52 @@ _MANIFEST = pathlib.Path(__file__).with_name("validation_manifest.json")
 # Key of the Philox stream that ranks the images. Changing it changes the
 # validation images of every experiment.
 _SPLIT_KEY = 0x6D6E697374
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Split:
+    """Images and their labels.
+
+    Attributes:
+      name: `"train"`, `"validation"` or `"test"`.
+      images: uint8 `[N, 28, 28, 1]`, 0 is background, 255 is ink.
+      labels: int32 `[N]`, in [0, number of classes).
+    """
+
+    name: str
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __post_init__(self):
+        if len(self.images) != len(self.labels):
+            raise errors.ConfigError(
+                self.name,
+                f"{len(self.images)} images and {len(self.labels)} labels; there "
+                "must be one label per image",
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def subset(self, size: int) -> Split:
+        """Returns a stratified choice of `size` images; smaller ones are in larger ones.
+
+        Raises:
+          ConfigError: there are not that many.
+        """
+        if not 1 <= size <= len(self):
+            raise errors.ConfigError(
+                f"{self.name}_size", f"{size} is not in [1, {len(self)}], the images there are"
+            )
+        chosen = np.sort(stratified_order(self.labels)[:size])
+        return Split(self.name, self.images[chosen], self.labels[chosen])
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the image bytes followed by the label bytes, hexadecimal."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.images).data)
+        digest.update(np.ascontiguousarray(self.labels, dtype="<i4").data)
+        return digest.hexdigest()
 
 
 def stratified_order(labels: np.ndarray) -> np.ndarray:

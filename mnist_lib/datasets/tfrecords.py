@@ -6,13 +6,13 @@ import numpy as np
 import tensorflow as tf
 
 from mnist_lib import errors
-from mnist_lib.datasets import preparation
+from mnist_lib.datasets.prepared import Shard
 
 IMAGE_SHAPE = (28, 28, 1)
 _READ_BATCH_SIZE = 1000
 
 
-def read_shard(shard: preparation.Shard, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+def read_shard(shard: Shard, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Decodes one shard and checks that it is all there.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import rich.console
 import rich.table
 
-from mnist_lib.inspection import benchmark_tables, metrics
+from mnist_lib.training import metrics
 
 
 def print_evaluation(title: str, result: metrics.EvalMetrics) -> None:
@@ -19,20 +19,6 @@ def print_evaluation(title: str, result: metrics.EvalMetrics) -> None:
     table.add_section()
     _add_row(table, "all", result.num_examples, result.num_correct)
     rich.console.Console().print(table)
-
-
-def print_benchmark(report: dict) -> None:
-    """Prints what `benchmark.measure` returned to standard output."""
-    console = rich.console.Console()
-    for content in benchmark_tables.tables(report):
-        table = rich.table.Table(
-            title=content.title, caption=content.note or None, padding=(0, 0, 0, 1)
-        )
-        for number, heading in enumerate(content.headings):
-            table.add_column(heading, justify="right" if number else "left", no_wrap=number > 0)
-        for row in content.rows:
-            table.add_row(*row)
-        console.print(table)
 
 
 def _add_row(table: rich.table.Table, name: str, num_examples: int, num_correct: int) -> None:

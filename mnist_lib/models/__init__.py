@@ -12,22 +12,10 @@ from __future__ import annotations
 import importlib
 import typing
 
-from mnist_lib import errors
+from mnist_lib import choices, errors
 
 if typing.TYPE_CHECKING:
     import keras
-
-# Which options each model understands; the model's own defaults apply otherwise.
-MODEL_OPTIONS: dict[str, tuple[str, ...]] = {
-    "linear": (),
-    "mlp": ("activation", "dropout"),
-    "lenet5": ("activation", "pooling", "dropout"),
-    "cnn": ("activation", "pooling", "dropout"),
-    "fast_cnn": ("activation",),
-}
-ACTIVATION_NAMES = ("relu", "sigmoid", "tanh", "leaky_relu", "elu", "maxout")
-POOLING_NAMES = ("max", "average")
-PRECISION_NAMES = ("float32", "bfloat16", "float16")
 
 
 def check_options(
@@ -38,17 +26,11 @@ def check_options(
     Raises:
       ConfigError: a name that does not exist, or an option the model lacks.
     """
-    _check_choice("model", model, MODEL_OPTIONS)
-    options = {"activation": activation, "pooling": pooling, "dropout": dropout}
-    for option, value in options.items():
-        if value is not None and option not in MODEL_OPTIONS[model]:
-            raise errors.ConfigError(
-                option, f"model {model} has no {option}; leave it out or choose another model"
-            )
-    if activation is not None:
-        _check_choice("activation", activation, ACTIVATION_NAMES)
-    if pooling is not None:
-        _check_choice("pooling", pooling, POOLING_NAMES)
+    names = {"activation": activation, "pooling": pooling}
+    choices.check_options("model", model, {**names, "dropout": dropout})
+    for option, value in names.items():
+        if value is not None:
+            choices.check(option, value)
     if dropout is not None and not 0 <= dropout < 1:
         raise errors.ConfigError("dropout", f"{dropout} is not a rate in [0, 1)")
 
@@ -66,9 +48,9 @@ def build_model(
     """Builds one of the library's models.
 
     Args:
-      name: a key of `MODEL_OPTIONS`.
-      activation: a name in `ACTIVATION_NAMES`; None for the model's own.
-      pooling: a name in `POOLING_NAMES`; None for the model's own.
+      name: a key of `choices.MODEL_OPTIONS`.
+      activation: a name in `choices.NAMES["activation"]`; None for the model's own.
+      pooling: a name in `choices.NAMES["pooling"]`; None for the model's own.
       dropout: rate before the output layer, in [0, 1); None for the model's own.
       num_classes: number of logits.
       seed: decides the initial weights and the dropout masks; any integer >= 0.
@@ -82,7 +64,7 @@ def build_model(
       ConfigError: an unknown name, or an option that the model does not have.
     """
     check_options(name, activation, pooling, dropout)
-    _check_choice("mixed_precision", mixed_precision, PRECISION_NAMES)
+    choices.check("mixed_precision", mixed_precision)
     import keras
 
     given = {"activation": activation, "pooling": pooling, "dropout": dropout}
@@ -95,8 +77,3 @@ def build_model(
         return build(num_classes=num_classes, seed=seed, **options)
     finally:
         keras.config.set_dtype_policy(policy)
-
-
-def _check_choice(field: str, value: str, choices) -> None:
-    if value not in choices:
-        raise errors.ConfigError(field, f"'{value}' is not one of {', '.join(choices)}")

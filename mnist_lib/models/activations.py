@@ -43,7 +43,7 @@ def num_pieces(activation: str) -> int:
 
 
 def activation_layer(activation: str) -> keras.layers.Layer:
-    """Returns a layer for a name in `models.ACTIVATION_NAMES`."""
+    """Returns a layer for a name in `choices.NAMES["activation"]`."""
     if activation == "maxout":
         return Maxout()
     if activation == "leaky_relu":

@@ -11,8 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from mnist_lib import errors
-from mnist_lib.inspection.metrics import EvalMetrics
-from mnist_lib.training import losses, strategies
+from mnist_lib.distribution.batches import distribute_batches
+from mnist_lib.training import losses
+from mnist_lib.training.metrics import EvalMetrics
 
 
 class Evaluator:
@@ -58,7 +59,7 @@ class Evaluator:
             )
         padded = batches.rebatch(self._batch_size).map(self._pad)
         loss_sum, confusion_matrix = 0.0, 0
-        for batch in strategies.distribute_batches(padded, self.strategy):
+        for batch in distribute_batches(padded, self.strategy):
             batch_loss, batch_confusion = self._evaluate_batch(batch)
             loss_sum += float(batch_loss)
             confusion_matrix += batch_confusion.numpy()

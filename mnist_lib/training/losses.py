@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from mnist_lib import errors
-from mnist_lib.training import config
+from mnist_lib import choices, errors
 
 # Integer labels [B] and float logits [B, C] to a float loss [B].
 PerExampleLoss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
@@ -73,10 +72,7 @@ def per_example_loss(loss: str | PerExampleLoss) -> PerExampleLoss:
       ConfigError: an unknown name, or a Keras loss that averages by itself.
     """
     if isinstance(loss, str):
-        if loss not in _LOSSES:
-            raise errors.ConfigError(
-                "loss", f"'{loss}' is not one of {', '.join(config.LOSS_NAMES)}"
-            )
+        choices.check("loss", loss)
         return _LOSSES[loss]
     if getattr(loss, "reduction", "none") not in ("none", None):
         raise errors.ConfigError(

@@ -7,8 +7,7 @@ import math
 import keras
 import tensorflow as tf
 
-from mnist_lib import errors
-from mnist_lib.training import config
+from mnist_lib import choices, errors
 
 MOMENTUM = 0.9
 ADAMW_WEIGHT_DECAY = 0.004
@@ -36,10 +35,7 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
     def __init__(
         self, schedule: str, peak: float, total_steps: int, warmup_steps: int | None = None
     ):
-        if schedule not in config.SCHEDULE_NAMES:
-            raise errors.ConfigError(
-                "lr_schedule", f"'{schedule}' is not one of {', '.join(config.SCHEDULE_NAMES)}"
-            )
+        choices.check("lr_schedule", schedule)
         if warmup_steps is None:
             warmup_steps = int(_ONE_CYCLE_WARMUP * total_steps) if schedule == "one_cycle" else 0
         if warmup_steps and warmup_steps >= total_steps:
@@ -136,7 +132,7 @@ def build_optimizer(
     that have been summed over the replicas.
 
     Args:
-      name: a name in `config.OPTIMIZER_NAMES`.
+      name: a name in `choices.NAMES["optimizer"]`.
       learning_rate: a number greater than 0, or a schedule.
       weight_decay: decoupled decay, used by adamw only; None for 0.004, as in Keras.
       beta_1, beta_2: momenta of adam and adamw, in [0, 1); None for 0.9 and 0.999.
@@ -175,9 +171,7 @@ def _named_optimizer(
         return keras.optimizers.SGD(learning_rate, **options)
     if name == "momentum":
         return keras.optimizers.SGD(learning_rate, momentum=MOMENTUM, **options)
-    raise errors.ConfigError(
-        "optimizer", f"'{name}' is not one of {', '.join(config.OPTIMIZER_NAMES)}"
-    )
+    assert False, name
 
 
 def updating_optimizer(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:

@@ -12,55 +12,23 @@ every replica.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
 
 from mnist_lib import errors
-from mnist_lib.datasets import augmentation
+from mnist_lib.distribution.batches import distribute_batches, static_batch_size
 from mnist_lib.training import (
     added_losses,
+    augmentation,
     local_gradients,
     losses,
     optimizers,
     replica_seeds,
-    strategies,
     trainable,
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainMetrics:
-    """What some training steps amounted to.
-
-    Attributes:
-      num_steps: how many steps.
-      num_examples: images they used, on all replicas together.
-      num_correct: how many of them were predicted right, before each update.
-      loss_sum: sum over the steps of each step's mean loss times its images.
-      gradient_norm: Euclidean norm of the last step's global gradient.
-      first_nonfinite_step: the first optimizer step (1 is the first of a run) whose
-        loss or gradient was not finite; 0 if there was none.
-    """
-
-    num_steps: int
-    num_examples: int
-    num_correct: int
-    loss_sum: float
-    gradient_norm: float
-    first_nonfinite_step: int
-
-    @property
-    def loss(self) -> float:
-        """Mean loss per image."""
-        return self.loss_sum / self.num_examples
-
-    @property
-    def accuracy(self) -> float:
-        """Fraction of images predicted right, in [0, 1]."""
-        return self.num_correct / self.num_examples
+from mnist_lib.training.metrics import TrainMetrics
 
 
 @contextlib.contextmanager
@@ -104,7 +72,7 @@ class Trainer:
           model: made under `strategy.scope()`; inputs `[b, ...]`, logits `[b, C]`.
           optimizer: made under `strategy.scope()`. Its clipping, moving average and loss
             scaling see the gradient of the global batch.
-          loss: a name in `config.LOSS_NAMES`, or a function of (labels `[b]`, logits
+          loss: a name in `choices.NAMES["loss"]`, or a function of (labels `[b]`, logits
             `[b, C]`) that returns a loss per example, `[b]`.
           strategy: where to train; None for the strategy in scope.
           augment: changes the images of each step, on the device that trains on them.
@@ -158,9 +126,9 @@ class Trainer:
         Raises:
           ConfigError: a replica's rows cannot be divided by `accumulation_steps`.
         """
-        distributed = strategies.distribute_batches(batches, self.strategy)
+        distributed = distribute_batches(batches, self.strategy)
         parts = self.strategy.num_replicas_in_sync * self._accumulation_steps
-        batch_size = strategies.static_batch_size(batches)
+        batch_size = static_batch_size(batches)
         if batch_size % parts:
             raise errors.ConfigError(
                 "accumulation_steps",

@@ -1,0 +1,98 @@
+"""Speed of the training loops on the same network, optimizer and images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchmarks import arrays, contenders, turns
+from mnist_lib import errors
+from mnist_lib.datasets import catalog, splits
+
+_CHANCE_LOSS = 2.303  # -log(1/10)
+# How far behind the first contender's training loss another may be, by factor and at all.
+_LOSS_FACTOR, _LOSS_MARGIN = 1.5, 0.05
+# Half a second to a second on two cores, for 128 images per step.
+_STEPS_PER_ROUND = {"linear": 300, "mlp": 80, "lenet5": 30, "cnn": 8}
+_LEAST_STEPS = 5
+
+
+def compare(
+    names: Sequence[str],
+    *,
+    model: str = "mlp",
+    batch_size: int = 128,
+    num_rounds: int = 5,
+    steps_per_round: int | None = None,
+    data_options: dict | None = None,
+) -> dict:
+    """Times contenders in turn and compares each with the first.
+
+    Each lives in a process of its own, set up as its users would set it up. All train
+    the same network with Adam (1e-3, epsilon 1e-7) on the same images in memory.
+
+    Args:
+      names: keys of `CONTENDERS`; the first is what the others are compared with.
+      model: a name in `contenders.NETWORKS`.
+      batch_size: images per step.
+      num_rounds: turns of each contender that count, at least 1; one more is warm-up.
+      steps_per_round: steps per turn, at least 1; None for 0.2 to 1 s of `mirrored`.
+      data_options: arguments of `load_dataset`.
+
+    Returns:
+      `settings`, and `results`: for each contender its `description` and what
+      `turns.take_turns` returns.
+
+    Raises:
+      ConfigError: an unknown name, one that is not installed, or more steps than an epoch.
+      MnistLibError: names the contender that failed, or that has not learned as much.
+    """
+    contenders.check(names)
+    contenders.check_network(model)
+    steps = steps_per_round or default_steps(model, batch_size)
+    _check_within_epoch(steps, batch_size)
+    with arrays.exported(data_options or {}) as (path, data):
+        tasks = {name: contenders.Task(name, model, batch_size, path) for name in names}
+        results = turns.take_turns(tasks, num_rounds, steps)
+    check_learned({name: result["loss"] for name, result in results.items()})
+    for name, result in results.items():
+        result["description"] = contenders.CONTENDERS[name].description
+    settings = {
+        "dataset": data["dataset"],
+        "model": model,
+        "batch_size": batch_size,
+        "num_rounds": num_rounds,
+        "steps_per_round": steps,
+    }
+    return {"settings": settings, "results": results}
+
+
+def default_steps(model: str, batch_size: int) -> int:
+    """Returns how many steps a turn takes unless told otherwise."""
+    return max(_LEAST_STEPS, _STEPS_PER_ROUND[model] * 128 // batch_size)
+
+
+def check_learned(train_losses: dict[str, float]) -> None:
+    """Checks that the first contender has learned, and the others about as much.
+
+    Raises:
+      MnistLibError: names the contender that has not.
+    """
+    first = next(iter(train_losses.values()))
+    allowed = min(_CHANCE_LOSS / 2, _LOSS_FACTOR * first + _LOSS_MARGIN)
+    for name, loss in train_losses.items():
+        if not loss <= allowed:
+            raise errors.MnistLibError(
+                f"benchmark: {name} has not learned: its training loss is {loss:.3f}, and "
+                f"{allowed:.3f} is the most allowed. Times of it mean nothing; take more "
+                "--steps_per_round or --num_rounds if they were few."
+            )
+
+
+def _check_within_epoch(steps_per_round: int, batch_size: int) -> None:
+    available = catalog.dataset_info(catalog.AUTO).num_train - splits.VALIDATION_SIZE
+    if steps_per_round * batch_size > available:
+        raise errors.ConfigError(
+            "steps_per_round",
+            f"{steps_per_round} of {batch_size} images are more than one epoch of {available}, and "
+            "Keras fit is timed within one",
+        )

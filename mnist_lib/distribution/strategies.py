@@ -1,0 +1,115 @@
+"""Distribution strategies by name, and how a global batch is divided among replicas."""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+
+import tensorflow as tf
+
+from mnist_lib import choices, errors
+from mnist_lib.distribution import clusters, rendezvous
+
+_logger = logging.getLogger(__name__)
+
+
+def create_strategy(
+    name: str = "mirrored", num_replicas: int = 0, *, worker_timeout_seconds: int = 60
+) -> tf.distribute.Strategy:
+    """Creates a strategy.
+
+    Args:
+      name: a name in `choices.NAMES["strategy"]`. `mirrored` uses all GPUs, or the CPU
+        if there is none; `multi_worker_mirrored` joins the workers that `TF_CONFIG` or
+        Slurm names, and is to be made before anything else uses TensorFlow.
+      num_replicas: if not 0, the CPU is split into that many logical devices and
+        each is a replica. For trying out what replicas do; it makes nothing faster.
+      worker_timeout_seconds: how long multi_worker_mirrored waits for the other workers;
+        later, one that is lost is noticed within that time.
+
+    Returns:
+      The strategy.
+
+    Raises:
+      ConfigError: no such strategy, or the logical devices cannot be made any more, or
+        `TF_CONFIG` or Slurm does not describe a cluster that this process can join.
+      WorkerLostError: a worker has not come in time.
+    """
+    choices.check("strategy", name)
+    if num_replicas and not can_split_cpu(num_replicas):
+        raise errors.ConfigError(
+            "num_replicas",
+            f"{num_replicas} logical devices cannot be made: TensorFlow has already initialised "
+            f"{len(tf.config.list_logical_devices('CPU'))}. Call create_strategy before anything "
+            "else uses TensorFlow in this process",
+        )
+    if name == "default":
+        return tf.distribute.get_strategy()
+    if name == "one_device":
+        gpus = tf.config.list_logical_devices("GPU")
+        return tf.distribute.OneDeviceStrategy("/gpu:0" if gpus and not num_replicas else "/cpu:0")
+    if name == "multi_worker_mirrored":
+        return _join_workers(worker_timeout_seconds)
+    if num_replicas:
+        # TensorFlow's collectives would do, but hold one group of devices per process.
+        return tf.distribute.MirroredStrategy(
+            [f"/cpu:{i}" for i in range(num_replicas)],
+            cross_device_ops=tf.distribute.ReductionToOneDevice(),
+        )
+    gpus = tf.config.list_logical_devices("GPU")
+    return tf.distribute.MirroredStrategy([gpu.name for gpu in gpus] or ["/cpu:0"])
+
+
+def can_split_cpu(num_replicas: int) -> bool:
+    """Splits the CPU into logical devices, or returns False if it is too late for that."""
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    if len(tf.config.get_logical_device_configuration(cpu) or ()) >= num_replicas:
+        return True
+    devices = [tf.config.LogicalDeviceConfiguration() for _ in range(num_replicas)]
+    try:
+        tf.config.set_logical_device_configuration(cpu, devices)
+    except RuntimeError:  # TensorFlow has initialised its devices
+        return len(tf.config.list_logical_devices("CPU")) >= num_replicas
+    return True
+
+
+def _join_workers(timeout_seconds: int) -> tf.distribute.MultiWorkerMirroredStrategy:
+    resolver, cluster = clusters.read_cluster()
+    if not cluster.is_loopback():
+        _logger.warning(
+            "Workers at %s: the protocol between workers is neither encrypted nor authenticated. "
+            "Use a network that only they can reach.",
+            ", ".join(cluster.addresses),
+        )
+    own = cluster.describe(cluster.index)
+    count = len(cluster.tasks)
+    _logger.info("%s of %d: waiting for all, at most %d s", own, count, timeout_seconds)
+    rendezvous.wait_for_all(cluster, timeout_seconds)
+    _configure_coordination(cluster, timeout_seconds)
+    # All were there a moment ago. If one is lost just now, TensorFlow does not return.
+    faulthandler.dump_traceback_later(timeout_seconds, exit=True)
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def _configure_coordination(cluster: clusters.Cluster, timeout_seconds: int) -> None:
+    """Has TensorFlow notice a silent worker in half of the time."""
+    # Neither has a public name. MultiWorkerMirroredStrategy makes the same call, with
+    # default times, unless it has been made.
+    from tensorflow.compiler.xla.tsl.protobuf import coordination_config_pb2
+    from tensorflow.python.eager import context
+
+    jobs = [job for job, _ in cluster.tasks]
+    leader_job, leader_task = cluster.tasks[0]
+    context.context().configure_coordination_service(
+        service_type="standalone",
+        service_leader=f"/job:{leader_job}/replica:0/task:{leader_task}",
+        heartbeat_timeout_in_ms=timeout_seconds * 1000 // 2,
+        shutdown_barrier_timeout_in_ms=5000,
+        coordinated_jobs=[
+            coordination_config_pb2.CoordinatedJob(name=job, num_tasks=jobs.count(job))
+            for job in dict.fromkeys(jobs)
+        ],
+    )

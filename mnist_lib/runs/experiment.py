@@ -1,0 +1,124 @@
+"""From a configuration to a finished run directory."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import os
+import time
+
+import tensorflow as tf
+
+from mnist_lib import choices, errors
+from mnist_lib.datasets import catalog, loading, preparation
+from mnist_lib.distribution import agreement, strategies
+from mnist_lib.runs import configured, interruption, run_directory, run_loop
+from mnist_lib.runs.config import TrainConfig
+
+_logger = logging.getLogger(__name__)
+
+
+def train_and_evaluate(
+    config: TrainConfig,
+    workdir: str | os.PathLike[str] | None = None,
+    *,
+    data: loading.ImageDataset | None = None,
+    allow_other_replicas: bool = False,
+) -> dict:
+    """Trains to the end, resuming if `workdir` holds a run, and tests once.
+
+    Args:
+      config: the configuration.
+      workdir: the run directory, whose parent exists; None for a new one in `runs/`.
+      data: what to train on, instead of loading `config.dataset`.
+      allow_other_replicas: whether a run may go on with another strategy or number
+        of replicas than it was started with (no longer bitwise the same then).
+
+    Returns:
+      What `results.json` holds. A finished run returns it and takes no step.
+
+    Raises:
+      ConfigError: `workdir` holds a run of another configuration or other data.
+      OutputError: `workdir` cannot be used.
+      DataNotFoundError, CorruptDataError: from loading the data.
+      DivergedError: loss or gradient became infinite or NaN.
+      RunInterruptedError: a signal arrived; the state was saved.
+      WorkerLostError: another worker of the run is lost or has failed.
+      CheckpointError, StorageError: from reading or writing checkpoints.
+    """
+    started = time.monotonic()
+    if workdir is not None:  # before the data is loaded
+        results = _finished_results(
+            run_directory.RunDirectory(workdir), config, allow_other_replicas
+        )
+        if results is not None:
+            return results
+    elif config.strategy == "multi_worker_mirrored":
+        raise errors.ConfigError("workdir", "several workers need one; pass the same to all")
+    strategy = strategies.create_strategy(
+        config.strategy,
+        config.num_replicas,
+        worker_timeout_seconds=config.worker_timeout_seconds,
+    )
+    workers = agreement.Workers(strategy, config.worker_timeout_seconds)
+    with workers.ending_together():
+        workers.check_same(config.common_fields() | run_directory.versions())
+        _check_devices(config, strategy)
+        return _run(config, workdir, data, allow_other_replicas, workers, started)
+
+
+def _run(
+    config: TrainConfig,
+    workdir: str | os.PathLike[str] | None,
+    data: loading.ImageDataset | None,
+    allow_other_replicas: bool,
+    workers: agreement.Workers,
+    started: float,
+) -> dict:
+    """Loads the data and trains, as one of `workers`."""
+    is_auto = data is None and config.dataset == choices.AUTO
+    data = data or configured.load_dataset(config)
+    if is_auto:
+        config = dataclasses.replace(config, dataset=data.name)
+    run = run_directory.RunDirectory(workdir or run_directory.new_workdir(data.name, config.model))
+    lock = run.lock() if workers.is_chief else contextlib.nullcontext()
+    with lock, interruption.stop_on_signal() as stop:
+        # Again, now that no other process can change it.
+        results = _finished_results(run, config, allow_other_replicas)
+        if results is None:
+            results = run_loop.RunLoop(config, run, data, workers, stop).run(started)
+    if is_auto and data.name != catalog.MNIST.name:
+        preparation.warn_of_substitute()
+    return results
+
+
+def _finished_results(
+    run: run_directory.RunDirectory, config: TrainConfig, allow_other_replicas: bool
+) -> dict | None:
+    """Checks that the run can be started or resumed; returns its results if it is finished."""
+    run.check_usable()
+    previous = run.read_config()
+    if previous is None:
+        return None
+    if config.dataset == choices.AUTO:  # what it meant when the run was started
+        config = dataclasses.replace(config, dataset=previous.dataset)
+    previous.check_resumable_as(config, allow_other_replicas=allow_other_replicas)
+    results = run.read_results()
+    if results is not None:
+        _logger.info("%s: finished at step %d, nothing to do", run.path, results["step"])
+    return results
+
+
+def _check_devices(config: TrainConfig, strategy: tf.distribute.Strategy) -> None:
+    on_cpu = not tf.config.list_logical_devices("GPU")
+    if config.jit_compile and on_cpu and "pooling" in choices.MODEL_OPTIONS[config.model]:
+        raise errors.ConfigError(
+            "jit_compile", "XLA makes convolutions on a CPU about five times slower; leave it out"
+        )
+    if config.batch_size % strategy.num_replicas_in_sync:
+        raise errors.ConfigError(
+            "batch_size",
+            f"{config.batch_size} cannot be divided among the {strategy.num_replicas_in_sync} "
+            f"replicas of {config.strategy}; choose a multiple",
+        )

@@ -1,0 +1,145 @@
+"""Uses what a run has left: its model, its test result, its predictions.
+
+model = load_model("runs/mine")
+probabilities = predict("runs/mine", images)
+metrics = evaluate("runs/mine")
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mnist_lib import choices, errors
+from mnist_lib.datasets import catalog, loading, pipelines
+from mnist_lib.training.metrics import EvalMetrics
+from mnist_lib.runs import checkpoints, configured, run_directory
+from mnist_lib.training import evaluator
+from mnist_lib.runs.config import TrainConfig
+
+
+
+def load_config(workdir: str | os.PathLike[str]) -> TrainConfig:
+    """Reads the configuration of a run.
+
+    Raises:
+      DataNotFoundError: the folder holds no run.
+    """
+    config = run_directory.RunDirectory(workdir).read_config()
+    if config is None:
+        raise errors.DataNotFoundError(
+            f"{workdir}: no config.json there. Pass the --workdir of a run of scripts/train.py."
+        )
+    return config
+
+
+def load_model(workdir: str | os.PathLike[str], checkpoint: str = "last") -> keras.Model:
+    """Rebuilds the model of a run with its trained weights, or their moving averages.
+
+    The model is built from `config.json` by this library, and weights are numbers
+    only; no code is read from the folder.
+
+    Args:
+      workdir: the run directory.
+      checkpoint: `"last"`, which `results.json` speaks of, or `"best"`, the best by
+        validation accuracy.
+
+    Returns:
+      uint8 images `[N, 28, 28, 1]` to float32 logits `[N, 10]`.
+
+    Raises:
+      DataNotFoundError: the folder holds no run.
+      CheckpointError: it holds no usable checkpoint.
+      ConfigError: `checkpoint` is neither.
+    """
+    choices.check("checkpoint", checkpoint)
+    config = load_config(workdir)
+    if checkpoint == "best" and not config.validation_size:
+        raise errors.ConfigError(
+            "checkpoint", "the run has no best: it held out no validation images"
+        )
+    run = run_directory.RunDirectory(workdir)
+    prefix = checkpoints.latest_whole_prefix(run.checkpoints if checkpoint == "last" else run.best)
+    num_classes = len(catalog.dataset_info(config.dataset).class_names)
+    model = configured.build_model(config, num_classes)
+    checkpoints.read_model(model, prefix, averaged=config.ema_momentum is not None)
+    return model
+
+
+def evaluate(
+    workdir: str | os.PathLike[str],
+    *,
+    split: str = "test",
+    checkpoint: str = "last",
+    data: loading.ImageDataset | None = None,
+    **data_options,
+) -> EvalMetrics:
+    """Evaluates a run on one split.
+
+    Args:
+      workdir: the run directory.
+      split: `"train"`, `"validation"` or `"test"`.
+      checkpoint: as for `load_model`.
+      data: what to evaluate on, instead of loading that of the run.
+      **data_options: fields of the configuration to replace, where the data has
+        moved: `data_dir`, `manual_dir`, `download`, `dataset`.
+
+    Returns:
+      The counts; for the last checkpoint and the test split those of `results.json`.
+    """
+    choices.check("split", split)
+    config = load_config(workdir)
+    if data is None:
+        facts = run_directory.RunDirectory(workdir).read_provenance() or {}
+        trained_on = facts.get("dataset", config.dataset)
+        if trained_on not in choices.NAMES["dataset"] and "dataset" not in data_options:
+            raise errors.ConfigError(
+                "data",
+                f"the run was trained on {trained_on}, which the catalogue lacks; pass data=",
+            )
+        data = configured.load_dataset(dataclasses.replace(config, **data_options))
+    if not len(getattr(data, split)):
+        raise errors.ConfigError(
+            "split", f"{data.name} has no {split} images (validation_size is 0)"
+        )
+    model = load_model(workdir, checkpoint)
+    metrics = evaluator.Evaluator(model, loss=config.loss).evaluate(
+        pipelines.eval_batches(getattr(data, split))
+    )
+    return dataclasses.replace(metrics, dataset=data.name, class_names=data.class_names)
+
+
+def predict(
+    workdir: str | os.PathLike[str], images: np.ndarray, *, checkpoint: str = "last"
+) -> np.ndarray:
+    """Predicts the class probabilities of images.
+
+    Args:
+      workdir: the run directory.
+      images: uint8 `[N, 28, 28]` or `[N, 28, 28, 1]`, 0 background, 255 ink.
+      checkpoint: as for `load_model`.
+
+    Returns:
+      float32 `[N, 10]`; each row adds up to 1.
+
+    Raises:
+      ConfigError: the images have another shape or dtype.
+    """
+    images = np.asarray(images)
+    if images.dtype != np.uint8 or images.shape[1:] not in ((28, 28), (28, 28, 1)):
+        raise errors.ConfigError(
+            "images",
+            f"{images.dtype} {list(images.shape)}; expected uint8 [N, 28, 28] or [N, 28, 28, 1]",
+        )
+    model = load_model(workdir, checkpoint)
+    batches = tf.data.Dataset.from_tensor_slices(images.reshape(-1, 28, 28, 1)).batch(500)
+    forward = tf.function(
+        lambda batch: tf.nn.softmax(model(batch, training=False)), reduce_retracing=True
+    )
+    return np.concatenate(
+        [forward(batch).numpy() for batch in batches] or [np.zeros((0, 10), np.float32)]
+    )

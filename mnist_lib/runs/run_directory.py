@@ -1,0 +1,241 @@
+"""The folder of one run: its configuration, its provenance, its lock, its results."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from importlib import metadata
+
+import filelock
+
+from mnist_lib import errors, files, version
+from mnist_lib.runs.config import TrainConfig
+
+
+class RunDirectory:
+    """Paths and files of a run.
+
+    Attributes:
+      path: the folder.
+      checkpoints: `checkpoints/`, for resuming.
+      best: `best/`, the best by validation accuracy.
+      results_path: `results.json`, there when the run is finished.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        """Names the folder; makes nothing."""
+        self.path = pathlib.Path(path).expanduser()
+        self.checkpoints = self.path / "checkpoints"
+        self.best = self.path / "best"
+        self.config_path = self.path / "config.json"
+        self.results_path = self.path / "results.json"
+
+    def read_config(self) -> TrainConfig | None:
+        """Returns the configuration the run was started with; None if there is none.
+
+        Raises:
+          CorruptDataError: the file cannot be read or understood.
+        """
+        if not self.config_path.is_file():
+            return None
+        with _reading(self.config_path):
+            return TrainConfig.from_json(self.config_path.read_text())
+
+    def read_results(self) -> dict | None:
+        """Returns the results of a finished run; None if it is not finished.
+
+        Raises:
+          CorruptDataError: the file cannot be read or understood.
+        """
+        return _read_json(self.results_path)
+
+    def read_provenance(self) -> dict | None:
+        """Returns what `write_provenance` wrote; None if there is nothing yet.
+
+        Raises:
+          CorruptDataError: the file cannot be read or understood.
+        """
+        return _read_json(self.path / "run.json")
+
+    def check_same_data(self, facts: dict) -> None:
+        """Checks that the images are those that the run was started with.
+
+        Raises:
+          ConfigError: they are others.
+        """
+        before = self.read_provenance() or {}
+        for split in ("train", "validation"):
+            key = f"{split}_sha256"
+            if before.get(key, facts[key]) != facts[key]:
+                raise errors.ConfigError(
+                    "dataset",
+                    f"its {split} images (SHA-256 {facts[key][:16]}...) are not those that the "
+                    f"run in {self.path} was started with ({before[key][:16]}...); pass a new "
+                    "--workdir",
+                )
+
+    def has_begun(self) -> bool:
+        """Whether training has left anything here."""
+        return any((self.path / name).exists() for name in ("best", "train"))
+
+    def check_usable(self) -> None:
+        """Checks that a run can be written here, without making anything.
+
+        Raises:
+          OutputError: the parent is missing or not writable, or the folder holds
+            something other than a run.
+        """
+        parent = self.path.absolute().parent
+        if not self.path.exists():
+            if not parent.is_dir():
+                raise errors.OutputError(
+                    f"{parent}: no such directory. Make it, or pass another --workdir."
+                )
+            if not os.access(parent, os.W_OK):
+                raise errors.OutputError(f"{parent}: is not writable. Pass another --workdir.")
+        elif not self.path.is_dir() or not os.access(self.path, os.W_OK):
+            raise errors.OutputError(
+                f"{self.path}: is not a writable directory. Pass another --workdir."
+            )
+        elif self.read_config() is None and self._foreign_files():
+            raise errors.OutputError(
+                f"{self.path}: is not empty and holds no config.json of a run "
+                f"({', '.join(self._foreign_files()[:3])}). Pass an empty or new --workdir."
+            )
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Makes the folder and holds it for this process.
+
+        Raises:
+          OutputError: another process trains in it, or it cannot be made.
+        """
+        owner_path = self.path / ".lock-owner"
+        lock = filelock.FileLock(self.path / ".lock")
+        try:
+            self.path.mkdir(exist_ok=True)
+            lock.acquire(timeout=0)
+        except filelock.Timeout as error:
+            owner = owner_path.read_text() if owner_path.is_file() else "unknown"
+            raise errors.OutputError(
+                f"{self.path}: in use by pid {owner}. Wait for it, stop it, or pass another "
+                "--workdir."
+            ) from error
+        except OSError as error:
+            raise errors.OutputError(
+                f"{self.path}: cannot be made ({error.strerror}). Pass another --workdir."
+            ) from error
+        try:
+            owner_path.write_text(str(os.getpid()))
+            yield
+        finally:
+            owner_path.unlink(missing_ok=True)
+            lock.release()
+
+    def write_config(self, config: TrainConfig) -> None:
+        """Writes `config.json`."""
+        write_atomically(self.config_path, config.to_json())
+
+    def write_provenance(self, facts: dict) -> None:
+        """Writes `run.json`: `facts` and what this process is."""
+        write_atomically(self.path / "run.json", _to_json(_process_facts() | facts))
+
+    def write_results(self, results: dict) -> None:
+        """Writes `results.json`, the mark of a finished run."""
+        write_atomically(self.results_path, _to_json(results))
+
+    def _foreign_files(self) -> list[str]:
+        ours = (".lock", ".config.json.")  # the second: of a process killed while writing it
+        return sorted(path.name for path in self.path.iterdir() if not path.name.startswith(ours))
+
+
+def new_workdir(dataset: str, model: str, root: str | os.PathLike[str] = "runs") -> pathlib.Path:
+    """Makes and returns `<root>/<time>-<dataset>-<model>`, a folder of its own.
+
+    Raises:
+      OutputError: it cannot be made.
+    """
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{dataset}-{model}"
+    for suffix in ("", *(f"-{number}" for number in range(2, 1000))):
+        folder = pathlib.Path(root, name + suffix)
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise errors.OutputError(
+                f"{folder}: cannot be made ({error.strerror}). Pass a --workdir you can write."
+            ) from error
+    raise errors.OutputError(f"{root}: has a thousand runs of {name}. Pass a --workdir.")
+
+
+def write_atomically(path: pathlib.Path, text: str) -> None:
+    """Writes a file so that it is either the old one or all of the new one.
+
+    Raises:
+      StorageError: it could not be written.
+    """
+    try:
+        files.replace_file(path, text.encode())
+    except OSError as error:
+        raise errors.StorageError(
+            f"{path}: cannot be written ({error.strerror}). Free some space and start again "
+            "with the same --workdir."
+        ) from error
+
+
+@contextlib.contextmanager
+def _reading(path: pathlib.Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, TypeError) as error:  # ConfigError is a ValueError
+        raise errors.CorruptDataError(
+            f"{path}: cannot be used ({error}). Restore it from a copy, or pass a new --workdir."
+        ) from error
+
+
+def _read_json(path: pathlib.Path) -> dict | None:
+    if not path.is_file():
+        return None
+    with _reading(path):
+        return dict(**json.loads(path.read_text()))
+
+
+def _to_json(values: dict) -> str:
+    return json.dumps(values, indent=2) + "\n"
+
+
+def versions() -> dict:
+    """Returns the versions that the numbers of a run depend on."""
+    packages = ("tensorflow", "keras", "tensorflow-datasets", "tensorboard", "numpy")
+    return {
+        "mnist_lib": version.__version__,
+        "python": platform.python_version(),
+        "packages": {package: metadata.version(package) for package in packages},
+    }
+
+
+def _process_facts() -> dict:
+    return versions() | {
+        "platform": platform.platform(),
+        "command": sys.argv,
+        "git_commit": _git_commit(),
+    }
+
+
+def _git_commit() -> str | None:
+    """Returns the commit of the folder the command ran in; None if there is none."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
