@@ -171,7 +171,7 @@ def _named_optimizer(
         return keras.optimizers.SGD(learning_rate, **options)
     if name == "momentum":
         return keras.optimizers.SGD(learning_rate, momentum=MOMENTUM, **options)
-    assert False, name
+    raise AssertionError(name)
 
 
 def updating_optimizer(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
