@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 
 import mnist_lib
+from mnist_lib.datasets import pipelines
 
 
 def _numbered_split(num_examples: int) -> mnist_lib.Split:
@@ -55,19 +56,67 @@ def test_cardinality_is_known():
     split = _numbered_split(50)
     assert mnist_lib.train_batches(split, 8, num_steps=9).cardinality() == 9
     assert mnist_lib.train_batches(split, 8).cardinality() == tf.data.INFINITE_CARDINALITY
+    assert mnist_lib.train_batches(split, 8, num_steps=9, rows=slice(2, 4)).cardinality() == 9
     assert mnist_lib.eval_batches(split, 8).cardinality() == 7
+    assert pipelines.masked_eval_batches(split, 8).cardinality() == 7
+    assert pipelines.masked_eval_batches(split, 10, rows=slice(5, 10)).cardinality() == 5
 
 
-def test_shapes_are_static():
-    images, labels = mnist_lib.train_batches(_numbered_split(50), 8).element_spec
-    assert images.shape == (8, 28, 28, 1)
-    assert labels.shape == (8,)
+@pytest.mark.parametrize(("rows", "num_rows"), [(None, 8), (slice(0, 4), 4), (slice(6, 8), 2)])
+def test_shapes_and_types_are_static(rows, num_rows):
+    split = _numbered_split(50)
+    images = tf.TensorSpec([num_rows, 28, 28, 1], tf.uint8)
+    labels, mask = (tf.TensorSpec([num_rows], dtype) for dtype in (tf.int32, tf.bool))
+    assert mnist_lib.train_batches(split, 8, rows=rows).element_spec == (images, labels)
+    masked = pipelines.masked_eval_batches(split, 8, rows=rows)
+    assert masked.element_spec == (images, labels, mask)
 
 
 def test_eval_batches_hold_every_image_once_in_order():
     batches = list(mnist_lib.eval_batches(_numbered_split(50), 8).as_numpy_iterator())
     assert [len(labels) for _, labels in batches] == [8] * 6 + [2]
     np.testing.assert_array_equal(np.concatenate([labels for _, labels in batches]), np.arange(50))
+
+
+def _rows(num_parts: int, batch_size: int) -> list[slice]:
+    size = batch_size // num_parts
+    return [slice(part * size, (part + 1) * size) for part in range(num_parts)]
+
+
+@pytest.mark.parametrize("num_parts", [1, 2, 3, 4, 12])
+def test_rows_side_by_side_are_the_whole_batch(num_parts):
+    split = _numbered_split(50)
+
+    def batches(rows=None):
+        return mnist_lib.train_batches(
+            split, 12, seed=5, start_step=3, num_steps=9, rows=rows
+        ).as_numpy_iterator()
+
+    parts = [batches(rows) for rows in _rows(num_parts, 12)]
+    for whole, *division in zip(batches(), *parts, strict=True):
+        for expected, *found in zip(whole, *division, strict=True):
+            assert {len(part) for part in found} == {12 // num_parts}
+            np.testing.assert_array_equal(np.concatenate(found), expected)
+
+
+@pytest.mark.parametrize("num_parts", [1, 2, 4])
+@pytest.mark.parametrize("num_examples", [1, 7, 8, 48, 50])
+def test_the_mask_counts_every_image_once(num_examples, num_parts):
+    split = _numbered_split(num_examples)
+    parts = [
+        list(pipelines.masked_eval_batches(split, 8, rows=rows).as_numpy_iterator())
+        for rows in _rows(num_parts, 8)
+    ]
+    batches = [
+        [np.concatenate(arrays) for arrays in zip(*step, strict=True)]
+        for step in zip(*parts, strict=True)
+    ]
+    images, labels, mask = (np.concatenate(arrays) for arrays in zip(*batches, strict=True))
+    assert len(batches) == -(-num_examples // 8)
+    assert len(labels) == 8 * len(batches)
+    np.testing.assert_array_equal(labels[mask], split.labels)
+    np.testing.assert_array_equal(images[mask], split.images)
+    np.testing.assert_array_equal(images[~mask], split.images[:1].repeat((~mask).sum(), 0))
 
 
 @pytest.mark.parametrize("num_replicas", [1, 2, 3])
@@ -85,9 +134,8 @@ def test_replicas_divide_each_batch_in_order(num_replicas):
 
 def test_batches_that_cannot_be_divided_are_refused():
     strategy = mnist_lib.create_strategy("mirrored", 3)
-    with pytest.raises(
-        mnist_lib.errors.ConfigError, match="batch_size: 8 cannot be divided among 3"
-    ):
+    message = "batch_size: 8 cannot be divided among 3 replicas; choose a multiple of 3, such as 6"
+    with pytest.raises(mnist_lib.errors.ConfigError, match=message):
         mnist_lib.distribute_batches(mnist_lib.train_batches(_numbered_split(50), 8), strategy)
     with pytest.raises(mnist_lib.errors.ConfigError, match="batch dimension is not static"):
         mnist_lib.distribute_batches(mnist_lib.eval_batches(_numbered_split(50), 8), strategy)
@@ -99,6 +147,12 @@ def test_a_batch_must_fit_the_split(batch_size):
         mnist_lib.errors.ConfigError, match=f"batch_size: {batch_size} .* 50 images"
     ):
         mnist_lib.train_batches(_numbered_split(50), batch_size)
+
+
+@pytest.mark.parametrize("batches", [mnist_lib.eval_batches, pipelines.masked_eval_batches])
+def test_evaluation_needs_a_batch_size(batches):
+    with pytest.raises(mnist_lib.errors.ConfigError, match="batch_size: 0 must be at least 1"):
+        batches(_numbered_split(50), 0)
 
 
 def test_keras_fit_and_evaluate_take_the_batches(small_dataset):
@@ -118,5 +172,6 @@ def test_nothing_is_tuned_while_it_runs(small_dataset):
     for batches in (
         mnist_lib.train_batches(small_dataset.train, 8),
         mnist_lib.eval_batches(small_dataset.test),
+        pipelines.masked_eval_batches(small_dataset.test, 8),
     ):
         assert batches.options().autotune.enabled is False

@@ -11,6 +11,7 @@ end of an epoch, so that no image is dropped.
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 
 from mnist_lib import errors
@@ -24,6 +25,7 @@ def train_batches(
     seed: int = 0,
     start_step: int = 0,
     num_steps: int | None = None,
+    rows: slice | None = None,
 ) -> tf.data.Dataset:
     """Returns shuffled batches for training, from `start_step` on.
 
@@ -33,10 +35,13 @@ def train_batches(
       seed: chooses the order; any integer.
       start_step: the step of the first batch, at least 0.
       num_steps: how many batches; None for no end.
+      rows: which rows of every global batch are gathered; None for all of them. The
+        parts that several slices give are, side by side, the whole batch.
 
     Returns:
-      A data set of `(images, labels)`, uint8 `[batch_size, 28, 28, 1]` and int32
-      `[batch_size]`, of cardinality `num_steps`, or infinite.
+      A data set of `(images, labels)`, uint8 `[B, 28, 28, 1]` and int32 `[B]`, B the
+      number of rows, of cardinality `num_steps`, or infinite. Batches are gathered up to
+      two ahead.
 
     Raises:
       ConfigError: the split is smaller than a batch, or a number is negative.
@@ -55,7 +60,7 @@ def train_batches(
     if num_steps is not None:
         indices = indices.take(num_steps)
         indices = indices.apply(tf.data.experimental.assert_cardinality(num_steps))
-    return _gather(indices, split)
+    return _gather(indices, split, rows)
 
 
 def eval_batches(split: Split, batch_size: int = 500) -> tf.data.Dataset:
@@ -68,14 +73,45 @@ def eval_batches(split: Split, batch_size: int = 500) -> tf.data.Dataset:
     Returns:
       A data set of `(images, labels)` as in `train_batches`, of cardinality
       `ceil(N / batch_size)`.
+
+    Raises:
+      ConfigError: the batch size is less than 1.
     """
-    if batch_size < 1:
-        raise errors.ConfigError("batch_size", f"{batch_size} must be at least 1")
+    _check_at_least_one(batch_size)
     indices = tf.data.Dataset.from_tensors(tf.range(len(split), dtype=tf.int64))
     indices = indices.rebatch(batch_size)
     num_batches = -(-len(split) // batch_size)
     indices = indices.apply(tf.data.experimental.assert_cardinality(num_batches))
     return _gather(indices, split)
+
+
+def masked_eval_batches(
+    split: Split, batch_size: int, *, rows: slice | None = None
+) -> tf.data.Dataset:
+    """Returns the images of a split in order, in batches of one size, filled up and masked.
+
+    Args:
+      split: the images, N of them, at least one.
+      batch_size: the global batch size, at least 1.
+      rows: which rows of every global batch are gathered; None for all of them.
+
+    Returns:
+      A data set of `(images, labels, mask)`, uint8 `[B, 28, 28, 1]`, int32 `[B]` and bool
+      `[B]`, B the number of rows, of cardinality `ceil(N / batch_size)`. The mask is False
+      for the rows that fill up the last batch, which repeat image 0.
+
+    Raises:
+      ConfigError: the batch size is less than 1.
+    """
+    _check_at_least_one(batch_size)
+    num_batches = -(-len(split) // batch_size)
+    indices = np.arange(num_batches * batch_size).reshape(num_batches, batch_size)
+    return _gather(tf.data.Dataset.from_tensor_slices(indices), split, rows, with_mask=True)
+
+
+def _check_at_least_one(batch_size: int) -> None:
+    if batch_size < 1:
+        raise errors.ConfigError("batch_size", f"{batch_size} must be at least 1")
 
 
 def index_batches(
@@ -97,12 +133,22 @@ def index_batches(
     return batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
 
-def _gather(indices: tf.data.Dataset, split: Split) -> tf.data.Dataset:
+def _gather(
+    indices: tf.data.Dataset, split: Split, rows: slice | None = None, with_mask: bool = False
+) -> tf.data.Dataset:
+    """Turns batches of indices into images and labels, and a mask of those in the split."""
     images, labels = tf.constant(split.images), tf.constant(split.labels, tf.int32)
 
-    def examples(batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return tf.gather(images, batch), tf.gather(labels, batch)
+    def examples(batch: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        # Rows are chosen here, so that nobody gathers the images of others.
+        batch = batch if rows is None else batch[rows]
+        if not with_mask:
+            return tf.gather(images, batch), tf.gather(labels, batch)
+        mask = batch < len(split)
+        batch = tf.where(mask, batch, 0)
+        return tf.gather(images, batch), tf.gather(labels, batch), mask
 
+    # The parallel map runs ahead of the consumer by as many batches as it has calls.
     batches = indices.map(examples, num_parallel_calls=2, deterministic=True)
     options = tf.data.Options()
     # Nothing is left to tune, and the tuner's thread may hold up the end of a program for
@@ -110,4 +156,4 @@ def _gather(indices: tf.data.Dataset, split: Split) -> tf.data.Dataset:
     options.autotune.enabled = False
     # Sharding by file or by element would change which images a step sees.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return batches.prefetch(2).with_options(options)
+    return batches.with_options(options)
