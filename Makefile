@@ -31,7 +31,7 @@ test-wheel: $(BIN)/.installed-dev  ## Runs the library's tests against the built
 
 bench: $(BIN)/.installed-dev  ## Measures all that docs/benchmark.md shows (20 minutes, 2 cores).
 	$(BIN)/python scripts/benchmark.py --suite --markdown=docs/benchmark.md \
-		--chart=docs/images/benchmark.png $(ARGS)
+		--notes=docs/benchmark_notes.md --chart=docs/images/benchmark.png $(ARGS)
 
 lint: $(BIN)/.installed-dev  ## Checks style and types.
 	$(BIN)/ruff check .

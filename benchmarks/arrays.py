@@ -9,6 +9,8 @@ import tempfile
 import typing
 from collections.abc import Iterator
 
+import mnist_lib
+from benchmarks import workers
 from mnist_lib import runtime
 
 if typing.TYPE_CHECKING:
@@ -35,8 +37,6 @@ def exported(data_options: dict) -> Iterator[tuple[str, dict]]:
     Yields:
       The path of the file, and `dataset`, `num_train` and `num_validation`.
     """
-    from benchmarks import workers
-
     with tempfile.TemporaryDirectory() as folder:
         path = str(pathlib.Path(folder, "arrays.npz"))
         # In a process of its own: reading the data imports TensorFlow.
@@ -47,8 +47,6 @@ def write(data_options: dict, path: str) -> dict:
     """Loads a data set and writes it; returns what `exported` yields beside the path."""
     runtime.configure_before_tensorflow()
     import numpy as np
-
-    import mnist_lib
 
     data = mnist_lib.load_dataset(**data_options)
     np.savez(

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import mnist_lib
 from benchmarks import arrays, contenders, turns
+from benchmarks.tasks import Task
 from mnist_lib import errors
-from mnist_lib.datasets import catalog, splits
 
 _CHANCE_LOSS = 2.303  # -log(1/10)
 # How far behind the first contender's training loss another may be, by factor and at all.
 _LOSS_FACTOR, _LOSS_MARGIN = 1.5, 0.05
-# Half a second to a second on two cores, for 128 images per step.
-_STEPS_PER_ROUND = {"linear": 300, "mlp": 80, "lenet5": 30, "cnn": 8}
-_LEAST_STEPS = 5
 
 
 def compare(
@@ -31,8 +29,8 @@ def compare(
     the same network with Adam (1e-3, epsilon 1e-7) on the same images in memory.
 
     Args:
-      names: keys of `CONTENDERS`; the first is what the others are compared with.
-      model: a name in `contenders.NETWORKS`.
+      names: keys of `contenders.CONTENDERS`; the first is what the others are compared with.
+      model: a key of `contenders.NETWORKS`.
       batch_size: images per step.
       num_rounds: turns of each contender that count, at least 1; one more is warm-up.
       steps_per_round: steps per turn, at least 1; None for 0.2 to 1 s of `mirrored`.
@@ -43,15 +41,15 @@ def compare(
       `turns.take_turns` returns.
 
     Raises:
-      ConfigError: an unknown name, one that is not installed, or more steps than an epoch.
+      ConfigError: an unknown name, one that is not installed, no images per step, or more
+        steps than an epoch has.
       MnistLibError: names the contender that failed, or that has not learned as much.
     """
     contenders.check(names)
-    contenders.check_network(model)
-    steps = steps_per_round or default_steps(model, batch_size)
+    steps = contenders.steps_per_turn(model, batch_size, steps_per_round)
     _check_within_epoch(steps, batch_size)
     with arrays.exported(data_options or {}) as (path, data):
-        tasks = {name: contenders.Task(name, model, batch_size, path) for name in names}
+        tasks = {name: Task(name, model, batch_size, path) for name in names}
         results = turns.take_turns(tasks, num_rounds, steps)
     check_learned({name: result["loss"] for name, result in results.items()})
     for name, result in results.items():
@@ -64,11 +62,6 @@ def compare(
         "steps_per_round": steps,
     }
     return {"settings": settings, "results": results}
-
-
-def default_steps(model: str, batch_size: int) -> int:
-    """Returns how many steps a turn takes unless told otherwise."""
-    return max(_LEAST_STEPS, _STEPS_PER_ROUND[model] * 128 // batch_size)
 
 
 def check_learned(train_losses: dict[str, float]) -> None:
@@ -89,7 +82,7 @@ def check_learned(train_losses: dict[str, float]) -> None:
 
 
 def _check_within_epoch(steps_per_round: int, batch_size: int) -> None:
-    available = catalog.dataset_info(catalog.AUTO).num_train - splits.VALIDATION_SIZE
+    available = mnist_lib.TrainConfig().num_train_examples
     if steps_per_round * batch_size > available:
         raise errors.ConfigError(
             "steps_per_round",

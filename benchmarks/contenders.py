@@ -1,13 +1,12 @@
-"""Who can be timed, what each needs, and how one is started."""
+"""Who can be timed, on which networks, and what each needs."""
 
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import importlib.util
-import typing
+from collections.abc import Iterable, Sequence
 
-from mnist_lib import errors
+from mnist_lib import choices, errors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +25,11 @@ class Contender:
     requires: tuple[str, ...] = ()
     install: str = ""
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is the library's own loop."""
+        return self.module == "ours"
+
 
 CONTENDERS = {
     "mirrored": Contender("mnist_lib under MirroredStrategy, one device", "ours"),
@@ -42,77 +46,32 @@ CONTENDERS = {
     ),
     "pytorch": Contender("PyTorch, eager", "pytorch_loop", ("torch",), "pip install torch"),
 }
-# The networks that all of them can build.
-NETWORKS = ("linear", "mlp", "lenet5", "cnn")
 DEFAULT_CONTENDERS = tuple(name for name in CONTENDERS if name != "augmented")
 
+# The networks that all of them can build, and the steps of 128 images in a turn: half a
+# second to a second on two cores.
+NETWORKS = {"linear": 300, "mlp": 80, "lenet5": 30, "cnn": 8}
+_LEAST_STEPS = 5
 
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """What a contender's process is to train; goes to it as JSON.
 
-    Attributes:
-      contender: a key of `CONTENDERS`.
-      model: a name in `NETWORKS`.
+def steps_per_turn(model: str, batch_size: int, asked: int | None = None) -> int:
+    """Checks a network and a batch size, and returns how many steps a turn takes.
+
+    Args:
+      model: a key of `NETWORKS`.
       batch_size: images per step.
-      arrays: the file of images and labels that `arrays.export` wrote.
-      seed: decides initial weights, order and dropout.
-      recipe: for a contender of ours, a recipe that decides the model and all else.
-      process: for a contender of ours, process settings; see `settings.apply`.
-    """
-
-    contender: str
-    model: str
-    batch_size: int
-    arrays: str
-    seed: int = 0
-    recipe: str | None = None
-    process: dict = dataclasses.field(default_factory=dict)
-
-
-class Turn(typing.NamedTuple):
-    """Some training steps: their mean loss, and the seconds they took."""
-
-    loss: float
-    seconds: float
-
-
-class TrainingLoop(typing.Protocol):
-    """A contender that has been started."""
-
-    def train(self, num_steps: int) -> Turn:
-        """Takes that many steps."""
-
-    def evaluate(self) -> float:
-        """Returns the accuracy on the validation images, in [0, 1]."""
-
-
-def check_network(model: str) -> None:
-    """Checks that all contenders can build a network.
+      asked: that many; None for half a second to a second of them, roughly.
 
     Raises:
-      ConfigError: they cannot.
+      ConfigError: not all contenders can build the network, or no images per step.
     """
-    if model not in NETWORKS:
-        raise errors.ConfigError("model", f"'{model}' is not one of {', '.join(NETWORKS)}")
+    choices.check("model", model, NETWORKS)
+    if batch_size < 1:
+        raise errors.ConfigError("batch_size", f"{batch_size} must be at least 1")
+    return asked or max(_LEAST_STEPS, NETWORKS[model] * 128 // batch_size)
 
 
-def start(task: Task) -> TrainingLoop:
-    """Starts a contender in this process."""
-    module = importlib.import_module(f"benchmarks.{CONTENDERS[task.contender].module}")
-    return module.start(task)
-
-
-def missing_packages(name: str) -> list[str]:
-    """Returns the packages that a contender needs and that are not installed."""
-    return [
-        package
-        for package in CONTENDERS[name].requires
-        if importlib.util.find_spec(package) is None
-    ]
-
-
-def installed(names: typing.Iterable[str]) -> tuple[list[str], dict[str, str]]:
+def installed(names: Iterable[str]) -> tuple[list[str], dict[str, str]]:
     """Divides contenders into those that can run here and the others.
 
     Returns:
@@ -123,7 +82,7 @@ def installed(names: typing.Iterable[str]) -> tuple[list[str], dict[str, str]]:
     return present, {name: reason for name, reason in reasons.items() if reason}
 
 
-def check(names: typing.Sequence[str]) -> None:
+def check(names: Sequence[str]) -> None:
     """Checks that contenders exist and can run here.
 
     Raises:
@@ -132,16 +91,14 @@ def check(names: typing.Sequence[str]) -> None:
     if not names:
         raise errors.ConfigError("contenders", f"name at least one of {', '.join(CONTENDERS)}")
     for name in names:
-        if name not in CONTENDERS:
-            raise errors.ConfigError(
-                "contenders", f"'{name}' is not one of {', '.join(CONTENDERS)}"
-            )
+        choices.check("contenders", name, CONTENDERS)
         if reason := _reason(name):
             raise errors.ConfigError("contenders", f"{name}: {reason}")
 
 
 def _reason(name: str) -> str:
-    missing = missing_packages(name)
-    if not missing:
-        return ""
-    return f"{' and '.join(missing)} not installed; {CONTENDERS[name].install}"
+    contender = CONTENDERS[name]
+    missing = [
+        package for package in contender.requires if importlib.util.find_spec(package) is None
+    ]
+    return f"{' and '.join(missing)} not installed; {contender.install}" if missing else ""

@@ -1,18 +1,30 @@
-"""The flags of `benchmark.py`, and how they become a `benchmark.Request`."""
+"""The flags of `scripts/benchmark.py`, and how they become a `suite.Request`."""
+
+from __future__ import annotations
 
 import os
 import pathlib
 import sys
 
-import flags as shared_flags
 from absl import flags
 
-from mnist_lib import benchmark, errors
-
-flags.disclaim_key_flags()  # --help shows them as flags of the script
+from benchmarks import contenders, suite
+from mnist_lib import choices, errors
+from mnist_lib.commands import flags as shared_flags
 
 FLAGS = flags.FLAGS
-_PATH_FLAGS = ("--data_dir", "--manual_dir", "--output", "--markdown", "--chart")
+_OUTPUTS = {
+    "output": "file for the report, as JSON",
+    "markdown": "file for the report, as a page",
+    "notes": "file with Markdown, written by hand, that the page is to hold",
+    "chart": "file for the chart of train, such as benchmark.png",
+}
+# What the page shows of the command line, in this order; and what stays with who ran it.
+SHOWN = (
+    *("suite", "measure", "contenders", "model", "batch_size", "num_rounds", "steps_per_round"),
+    *("recipes", "target", "dataset", "download"),
+)
+PATHS = ("data_dir", "manual_dir", *_OUTPUTS)
 # What --suite measures; each model at each batch size.
 _SUITE = ("train", "time_to_accuracy", "overhead", "startup", "settings")
 _SUITE_BATCH_SIZES = (128, 512)
@@ -20,31 +32,35 @@ _SUITE_SETTINGS_MODELS = ("mlp", "cnn")
 
 
 def define() -> None:
-    """Defines the flags."""
+    """Defines the flags, in the groups that `--help` shows."""
     shared_flags.define_data_flags()
-    flags.DEFINE_list("measure", ["train"], f"what to measure: {' | '.join(benchmark.MEASURES)}")
-    flags.DEFINE_bool("suite", False, "measure all that docs/benchmark.md shows")
-    flags.DEFINE_list(
-        "contenders",
-        None,
-        f"what to time, ours first: {' | '.join(benchmark.CONTENDERS)} (default: all that are "
-        "installed)",
-    )
-    flags.DEFINE_list("model", ["mlp"], "networks that all of them train, one after the other")
-    flags.DEFINE_list("batch_size", ["128"], "images per step, one after the other")
-    flags.DEFINE_integer(
-        "num_rounds", None, "turns of each, or repetitions (default: depends)", lower_bound=1
-    )
-    flags.DEFINE_integer(
-        "steps_per_round", None, "steps per turn (default: up to a second of them)", lower_bound=1
-    )
-    flags.DEFINE_list(
-        "recipes", None, "for time_to_accuracy (default: fast, cnn) and startup (fast, mlp)"
-    )
-    flags.DEFINE_float("target", 0.99, "accuracy of time_to_accuracy", 0, 1)
-    flags.DEFINE_string("output", None, "file for the report, as JSON")
-    flags.DEFINE_string("markdown", None, "file for the report, as a page")
-    flags.DEFINE_string("chart", None, "file for the chart of train, such as benchmark.png")
+    _define_measurement("Measurement")
+    for name, text in _OUTPUTS.items():
+        flags.DEFINE_string(name, None, text, module_name="Output")
+
+
+def _define_measurement(group: str) -> None:
+    for name, default, text in (
+        ("measure", ["train"], f"what to measure: {' | '.join(suite.MEASURES)}"),
+        (
+            "contenders",
+            None,
+            f"what to time, ours first: {' | '.join(contenders.CONTENDERS)} (default: all that are "
+            "installed but augmented)",
+        ),
+        ("model", ["mlp"], f"what they train, in turn: {' | '.join(contenders.NETWORKS)}"),
+        ("batch_size", ["128"], "images per step, one after the other"),
+        ("recipes", None, "of time_to_accuracy (default: fast, cnn) and startup (fast, mlp)"),
+    ):
+        flags.DEFINE_list(name, default, text, module_name=group)
+    for name, text in (
+        ("num_rounds", "turns of each, or repetitions (default: depends)"),
+        ("steps_per_round", "steps per turn (default: up to a second of them)"),
+    ):
+        flags.DEFINE_integer(name, None, text, lower_bound=1, module_name=group)
+    flags.DEFINE_float("target", 0.99, "accuracy of time_to_accuracy", 0, 1, module_name=group)
+    text = "measure all that docs/benchmark.md shows, in place of --measure"
+    flags.DEFINE_bool("suite", False, text, module_name=group)
 
 
 def measures() -> list[str]:
@@ -55,25 +71,22 @@ def measures() -> list[str]:
     """
     names = list(_SUITE) if FLAGS.suite else FLAGS.measure
     for name in names:
-        if name not in benchmark.MEASURES:
-            raise errors.ConfigError(
-                "measure", f"'{name}' is not one of {', '.join(benchmark.MEASURES)}"
-            )
+        choices.check("measure", name, suite.MEASURES)
     if FLAGS.chart and "train" not in names:
         raise errors.ConfigError("chart", "shows what --measure=train measures; measure that too")
     return names
 
 
-def request() -> benchmark.Request:
+def request() -> suite.Request:
     """Returns what the flags ask for.
 
     Raises:
       ConfigError: a value that is not a number.
     """
     is_suite = FLAGS.suite
-    chosen = benchmark.Request(
+    chosen = suite.Request(
         contenders=FLAGS.contenders,
-        models=benchmark.NETWORKS if is_suite else FLAGS.model,
+        models=tuple(contenders.NETWORKS) if is_suite else FLAGS.model,
         batch_sizes=_SUITE_BATCH_SIZES if is_suite else _numbers("batch_size", FLAGS.batch_size),
         settings_models=_SUITE_SETTINGS_MODELS if is_suite else FLAGS.model,
         num_rounds=FLAGS.num_rounds,
@@ -97,9 +110,28 @@ def check_writable(path: str | None) -> None:
             raise errors.OutputError(f"{folder}: is not a writable directory. Make it first.")
 
 
-def shown(arguments: list[str]) -> list[str]:
-    """Returns the flags of a command line without those that name files."""
-    return [flag for flag in arguments[1:] if not flag.startswith(_PATH_FLAGS)]
+def notes() -> str:
+    """Returns what `--notes` holds; nothing without the flag.
+
+    Raises:
+      ConfigError: it cannot be read, or there is no page to put it into.
+    """
+    if FLAGS.notes is None:
+        return ""
+    if not FLAGS.markdown:
+        raise errors.ConfigError("notes", "go into the page of --markdown; name that too")
+    try:
+        return pathlib.Path(FLAGS.notes).read_text(encoding="utf-8")
+    except OSError as error:
+        raise errors.ConfigError("notes", f"{FLAGS.notes}: {error.strerror}") from error
+
+
+def shown() -> list[str]:
+    """Returns the flags that were given, but for those that name files.
+
+    They are written out from what was parsed: a command line has many spellings of them.
+    """
+    return [FLAGS[name].serialize() for name in SHOWN if FLAGS[name].present]
 
 
 def relative_chart() -> str | None:
@@ -110,7 +142,7 @@ def relative_chart() -> str | None:
 
 
 def _train_command() -> list[str]:
-    script = str(pathlib.Path(__file__).with_name("train.py"))
+    script = str(pathlib.Path(__file__).parent.parent / "scripts" / "train.py")
     options = shared_flags.data_options()
     named = {"dataset": options["name"], "data_dir": None, "manual_dir": None} | {
         name: options[name] for name in ("data_dir", "manual_dir")

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import mnist_lib
 from benchmarks import arrays
-from benchmarks.contenders import Task, Turn
+from benchmarks.tasks import Task, Turn
 
 
 def start(task: Task) -> FitLoop:

@@ -1,4 +1,4 @@
-"""How much of the machine other processes take while something is timed.
+"""How much of the machine is taken while something is timed: cores by others, memory by itself.
 
 Loops differ in what a busy neighbour does to them (threads that wait for each other at
 every operation suffer most), so that even ratios mean little while there is one.
@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 import pathlib
+import resource
 import time
 
 _STAT = pathlib.Path("/proc/stat")
 # Fields of its first line, see proc(5): user nice system idle iowait irq softirq steal.
 _IDLE_FIELDS = (3, 4)
 _NUM_FIELDS = 8
+# Cores kept busy by others; above this the ratios are not to be trusted.
+QUIET_CORES = 0.15
 
 
 class OthersLoad:
@@ -28,6 +31,11 @@ class OthersLoad:
         busy = _busy_seconds() - self._busy
         own = time.process_time() - self._own
         return max(0.0, busy - own) / (time.perf_counter() - self._started)
+
+
+def peak_memory_mb() -> float:
+    """Returns the largest resident set of this process so far, in MB (2**20 bytes)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _busy_seconds() -> float:

@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from benchmarks import arrays, keras_fit
-from benchmarks.contenders import Task, Turn
+from benchmarks.tasks import Task, Turn
 
 _SHUFFLE_BUFFER = 10_000
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 
 import mnist_lib
 from benchmarks import arrays
-from benchmarks.contenders import Task, Turn
+from benchmarks.tasks import Task, Turn
 from mnist_lib.runs import configured
 
 
@@ -20,7 +19,7 @@ class OurLoop:
     """`Trainer` and `Evaluator` on arrays in memory."""
 
     def __init__(self, task: Task):
-        config = _config(task)
+        config = configuration(task)
         data = arrays.read(task.arrays)
         train = mnist_lib.Split("train", data.train_images, data.train_labels)
         strategy = mnist_lib.create_strategy(config.strategy)
@@ -43,11 +42,16 @@ class OurLoop:
             return self._evaluator.evaluate(mnist_lib.eval_batches(self._validation)).accuracy
 
 
-def _config(task: Task) -> mnist_lib.TrainConfig:
+def configuration(task: Task) -> mnist_lib.TrainConfig:
+    """Returns what is trained: the task's recipe, or what the peers train."""
     if task.recipe is not None:
-        return dataclasses.replace(mnist_lib.recipe(task.recipe), seed=task.seed)
+        return mnist_lib.recipe(task.recipe, seed=task.seed)
     return mnist_lib.TrainConfig(
         model=task.model,
+        # Said, since the recipes of some networks have other schedules.
+        optimizer="adam",
+        learning_rate=1e-3,
+        lr_schedule="constant",
         batch_size=task.batch_size,
         seed=task.seed,
         strategy="default" if task.contender == "default" else "mirrored",

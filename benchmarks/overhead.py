@@ -7,8 +7,9 @@ import pathlib
 import tempfile
 import time
 
+import mnist_lib
 from benchmarks import workers
-from mnist_lib import runtime
+from mnist_lib import choices, runtime
 
 _EPOCHS = 2  # in the first the validation is traced
 
@@ -32,12 +33,10 @@ def run(model: str, data_options: dict) -> dict:
     """Does what `measure_overhead` says, in this process."""
     runtime.configure_before_tensorflow()
     runtime.make_deterministic(seed=0)
-    import mnist_lib
-
     config = mnist_lib.TrainConfig(
         model=model,
         epochs=_EPOCHS,
-        dataset=data_options.get("name", "auto"),
+        dataset=data_options.get("name", choices.AUTO),
         **{name: value for name, value in data_options.items() if name != "name"},
     )
     calls = _timed_calls()

@@ -1,4 +1,4 @@
-"""The page and the chart that show what `benchmark.measure` returned."""
+"""The page and the chart that show what `suite.measure` returned."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _INTRODUCTION = """\
 # Speed
 
 Made by `{command}`; `make bench` makes it again. {environment}
-
+{notes}
 Each contender trains the same network with Adam (1e-3, epsilon 1e-7) on the same images in
 memory, in a process of its own, and they take turns. Times are of training steps alone, loss
 included; the first step, with tracing, is apart. A ratio is the median over rounds of the ratio
@@ -19,16 +19,19 @@ as the first, or there is no table.
 """
 
 
-def markdown(report: dict, command: str, chart: str | None = None) -> str:
+def markdown(report: dict, command: str, *, notes: str = "", chart: str | None = None) -> str:
     """Returns a report as a page.
 
     Args:
-      report: what `benchmark.measure` returned.
+      report: what `suite.measure` returned.
       command: how it was made.
+      notes: Markdown that stands near the top as it is; may be empty.
       chart: the address of the chart, relative to the page; None for none.
     """
     environment = _describe_environment(report["environment"])
-    parts = [_INTRODUCTION.format(command=command, environment=environment)]
+    if notes:
+        notes = f"\n{notes.strip()}\n"
+    parts = [_INTRODUCTION.format(command=command, environment=environment, notes=notes)]
     if chart is not None:
         parts.append(f"![Time per step of each contender]({chart})\n")
     if "train" in report:
@@ -42,7 +45,7 @@ def write_chart(report: dict, path: str | os.PathLike[str]) -> None:
     """Draws the time per step of each contender relative to the first, as bars.
 
     Args:
-      report: what `benchmark.measure` returned, with `train`.
+      report: what `suite.measure` returned, with `train`.
       path: a file whose name ends as matplotlib knows it, such as `.png`.
 
     Raises:

@@ -11,7 +11,7 @@ import time
 import typing
 
 from benchmarks import arrays
-from benchmarks.contenders import Task, Turn
+from benchmarks.tasks import Task, Turn
 
 if typing.TYPE_CHECKING:
     import torch

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 
-from mnist_lib import errors
+from mnist_lib import choices, errors
 from mnist_lib.runs import recipes
 
 
@@ -38,7 +38,7 @@ def measure_startup(
       MnistLibError: a command failed.
     """
     for name in recipe_names:
-        recipes.recipe(name)
+        choices.check("recipes", name, recipes.RECIPES)
     short = {
         "import_tensorflow": [sys.executable, "-c", "import tensorflow"],
         "help": [*train_command, "--help"],

@@ -12,14 +12,13 @@ from benchmarks import (
     environment,
     input_cost,
     overhead,
-    settings,
+    settings_cost,
     startup,
     time_to_accuracy,
 )
 
-_logger = logging.getLogger(__name__)
-
-MEASURES = ("train", "time_to_accuracy", "overhead", "startup", "settings", "input")
+# Below the library's logger, whose lines the command shows.
+_logger = logging.getLogger("mnist_lib.benchmarks")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Request:
     """What to measure; None: each measurement's own default.
 
     Attributes:
-      contenders: keys of `CONTENDERS`; None for all that are installed.
+      contenders: keys of `contenders.CONTENDERS`; None for all that are installed.
       models, batch_sizes: `train` is done for each pair.
       settings_models: `settings` is done for each, at the first batch size.
       num_rounds: how often.
@@ -59,7 +58,7 @@ def measure(measures: Sequence[str], request: Request) -> dict:
     """Measures one thing after the other.
 
     Args:
-      measures: names in `MEASURES`.
+      measures: keys of `MEASURES`.
       request: what to measure.
 
     Returns:
@@ -81,7 +80,7 @@ def measure(measures: Sequence[str], request: Request) -> dict:
             _logger.info("%s is left out: %s", name, reason)
     report: dict = {"environment": environment.describe(), "left_out": left_out}
     for name in measures:
-        report[name] = _MEASURE[name](request, names)
+        report[name] = MEASURES[name](request, names)
     return report
 
 
@@ -100,7 +99,7 @@ def _settings(request: Request, names: Sequence[str]) -> list[dict]:
     for model in request.settings_models:
         _logger.info("Settings of the process: %s", model)
         options = _turn_options(request, model, request.batch_sizes[0])
-        reports.append(settings.measure_settings(**options))
+        reports.append(settings_cost.measure_settings(**options))
     return reports
 
 
@@ -132,7 +131,7 @@ def _input(request: Request, names: Sequence[str]) -> dict:
     return input_cost.measure_input(request.data_options)
 
 
-_MEASURE = {
+MEASURES = {
     "train": _train,
     "time_to_accuracy": _time_to_accuracy,
     "overhead": _overhead,
@@ -143,7 +142,7 @@ _MEASURE = {
 
 
 def _others(names: Sequence[str]) -> list[str]:
-    return [name for name in names if contenders.CONTENDERS[name].module != "ours"]
+    return [name for name in names if not contenders.CONTENDERS[name].is_ours]
 
 
 def _turn_options(request: Request, model: str, batch_size: int) -> dict:

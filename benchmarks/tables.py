@@ -1,12 +1,12 @@
-"""What `benchmark.measure` returned, as tables for the terminal and for Markdown."""
+"""What `suite.measure` returned, as tables for the terminal and for Markdown."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
 
-# Above this the ratios are not to be trusted.
-QUIET_CORES = 0.15
+from benchmarks import load
+
 _BUSY_WARNING = (
     "The machine was busy: the ratios are not to be trusted, least those of PyTorch, whose threads "
     "wait for each other in every operation."
@@ -90,7 +90,7 @@ def _load_note(report: dict) -> str:
         f"{settings['num_rounds']} rounds of {settings['steps_per_round']} steps; other processes "
         f"kept at most {others:.1f} cores busy. MB: the largest resident set."
     )
-    return note if others <= QUIET_CORES else f"{note} {_BUSY_WARNING}"
+    return note if others <= load.QUIET_CORES else f"{note} {_BUSY_WARNING}"
 
 
 def _factor(median: float, limits: list[float]) -> str:

@@ -7,8 +7,10 @@ import math
 import statistics
 from collections.abc import Sequence
 
+import mnist_lib
 from benchmarks import arrays, contenders, workers
-from mnist_lib import errors
+from benchmarks.tasks import Task
+from mnist_lib import choices, errors
 from mnist_lib.runs import recipes
 
 
@@ -16,7 +18,7 @@ from mnist_lib.runs import recipes
 class _Plan:
     """When to evaluate: after these numbers of steps, all counted from the start."""
 
-    task: contenders.Task
+    task: Task
     epoch_ends: list[int]
 
 
@@ -50,7 +52,7 @@ def measure_time_to_accuracy(
       ConfigError: an unknown recipe, or a peer that does not exist or is not installed.
     """
     for name in recipe_names:
-        recipes.recipe(name)
+        choices.check("recipes", name, recipes.RECIPES)
     if peers or not recipe_names:
         contenders.check(peers)
     runs: dict[str, list[dict]] = {}
@@ -78,16 +80,16 @@ def make_plans(
     """Returns what each contender does, under the name that the report gives it."""
     plans = {}
     for name in recipe_names:
-        config = recipes.recipe(name)
+        config = mnist_lib.recipe(name)
         if config.train_size is not None or config.strategy != "mirrored":
             raise errors.ConfigError("recipes", f"{name} trains on a part, or not mirrored")
         steps, total = config.steps_per_epoch(num_train), config.total_steps(num_train)
         ends = [*range(steps, total, steps), total]
-        task = contenders.Task("mirrored", config.model, config.batch_size, path, seed, name)
+        task = Task("mirrored", config.model, config.batch_size, path, seed, name)
         plans[f"mnist_lib --recipe={name}"] = _Plan(task, ends)
     steps = math.ceil(num_train / 128)
     for name in peers:
-        task = contenders.Task(name, "cnn", 128, path, seed)
+        task = Task(name, "cnn", 128, path, seed)
         ends = [steps * (epoch + 1) for epoch in range(max_epochs)]
         plans[f"{name} (cnn)"] = _Plan(task, ends)
     return plans

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import statistics
 
-from benchmarks import contenders, tables, workers
+from benchmarks import load, workers
+from benchmarks.tasks import Task
 
 # Rounds are done again until enough were quiet, or there were this many times as many.
 _MOST_ROUNDS_FACTOR = 2
@@ -17,9 +18,7 @@ _MOST_ROUNDS_FACTOR = 2
 Round = dict[str, dict]  # task to what `Worker.train` returned
 
 
-def take_turns(
-    tasks: dict[str, contenders.Task], num_rounds: int, steps_per_round: int
-) -> dict[str, dict]:
+def take_turns(tasks: dict[str, Task], num_rounds: int, steps_per_round: int) -> dict[str, dict]:
     """Trains each task in a process of its own, in turn.
 
     Args:
@@ -40,7 +39,7 @@ def take_turns(
         rounds = [_round(running, steps_per_round)]
         while len(rounds) <= _MOST_ROUNDS_FACTOR * num_rounds:
             rounds.append(_round(running, steps_per_round))
-            if sum(_others_cores(one) <= tables.QUIET_CORES for one in rounds[1:]) == num_rounds:
+            if sum(_others_cores(one) <= load.QUIET_CORES for one in rounds[1:]) == num_rounds:
                 break
     chosen = quietest(rounds[1:], num_rounds)
     reference = next(iter(tasks))

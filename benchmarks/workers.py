@@ -6,26 +6,30 @@ import contextlib
 import dataclasses
 import json
 import os
-import resource
+import pathlib
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 
-from benchmarks import contenders, load, settings
+from benchmarks.tasks import Task
 from mnist_lib import errors
+
+# Where this package is found.
+_ROOT = pathlib.Path(__file__).parent.parent
 
 
 class Worker:
     """A process that trains one contender, a turn at a time."""
 
-    def __init__(self, name: str, task: contenders.Task):
+    def __init__(self, name: str, task: Task):
         """Starts the process; `name` stands for it in messages."""
         self._name = name
         # Its messages, and those of the libraries in it, are shown if it fails.
         self._messages = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self._process = subprocess.Popen(
             _command("contend", dataclasses.asdict(task)),
+            env=_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._messages,
@@ -76,7 +80,7 @@ class Worker:
 
 
 @contextlib.contextmanager
-def running(tasks: dict[str, contenders.Task]) -> Iterator[dict[str, Worker]]:
+def running(tasks: dict[str, Task]) -> Iterator[dict[str, Worker]]:
     """Starts a process per task, waits until all are ready, and ends them afterwards."""
     workers: dict[str, Worker] = {}
     try:
@@ -90,48 +94,31 @@ def running(tasks: dict[str, contenders.Task]) -> Iterator[dict[str, Worker]]:
             worker.close()
 
 
-def serve(task: contenders.Task) -> None:
-    """Does, in a worker's process, what each line of standard input says."""
-    answers = _claim_standard_output()
-    if contenders.CONTENDERS[task.contender].module == "ours":
-        settings.apply(task.process)
-    loop = contenders.start(task)
-    print(json.dumps({"ready": True}), file=answers, flush=True)
-    for line in sys.stdin:
-        command = json.loads(line)
-        others = load.OthersLoad()
-        if "num_steps" in command:
-            answer = loop.train(command["num_steps"])._asdict()
-        else:
-            answer = {"accuracy": loop.evaluate()}
-        answer["others_cores"] = others.cores()
-        answer["peak_memory_mb"] = peak_memory_mb()
-        print(json.dumps(answer), file=answers, flush=True)
-
-
 def ask_once(role: str, options: dict) -> dict:
     """Returns the answer of a process that is started for one question.
+
+    Args:
+      role: a role of `child` that answers once.
+      options: the arguments of what it does.
 
     Raises:
       MnistLibError: it failed; its messages are on standard error.
     """
-    done = subprocess.run(_command(role, options), stdout=subprocess.PIPE, text=True, check=False)
+    command, environment = _command(role, options), _environment()
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
-        raise errors.MnistLibError(f"benchmark: ended with exit code {done.returncode}, see above")
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def peak_memory_mb() -> float:
-    """Returns the largest resident set of this process so far, in MB (2**20 bytes)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        raise errors.MnistLibError(
+            f"benchmark: {role} ended with exit code {done.returncode}, see above"
+        )
+    return json.loads(done.stdout)
 
 
 def _command(role: str, options: dict) -> list[str]:
-    return [sys.executable, "-m", "benchmarks", role, json.dumps(options)]
+    # -P: what lies in the current directory must not be taken for this package.
+    return [sys.executable, "-P", "-m", "benchmarks.child", role, json.dumps(options)]
 
 
-def _claim_standard_output():
-    """Returns standard output; what libraries print goes to standard error instead."""
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    return answers
+def _environment() -> dict[str, str]:
+    """Returns that of this process, with the package to be found wherever it was started."""
+    paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}

@@ -1,8 +1,11 @@
 """The benchmark's bookkeeping. It asserts on no time: only that all have learned."""
 
+import ast
 import dataclasses
+import graphlib
 import json
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -10,26 +13,42 @@ import numpy as np
 import pytest
 
 import mnist_lib
-from benchmarks import (
+from mnist_lib import runtime
+
+ROOT = pathlib.Path(__file__).parent.parent
+sys.path.append(str(ROOT))  # benchmarks/ is not installed
+
+from benchmarks import (  # noqa: E402
     arrays,
     comparison,
     contenders,
+    input_cost,
+    ours,
     overhead,
     page,
     settings,
+    settings_cost,
+    startup,
+    suite,
     tables,
+    tasks,
+    terminal,
     time_to_accuracy,
     turns,
     workers,
 )
-from mnist_lib import benchmark, runtime
-from mnist_lib.inspection import tables
 
 
 def _skip_unless_installed(*names: str) -> None:
     _, left_out = contenders.installed(names)
     if left_out:
         pytest.skip("; ".join(f"{name}: {reason}" for name, reason in left_out.items()))
+
+
+def _python(code: str, *arguments: str) -> str:
+    """Returns what a new Python process prints, which finds the benchmark where it lies."""
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 def _turn_result(slower_by: float, loss: float = 0.1) -> dict:
@@ -141,9 +160,11 @@ def arrays_path(small_dataset, tmp_path_factory) -> str:
 
 
 @pytest.mark.parametrize("name", ["mirrored", "fit", "orbit", "pytorch"])
-def test_a_contender_learns_in_a_process_of_its_own(name, arrays_path):
+def test_a_contender_learns_in_a_process_of_its_own(name, arrays_path, tmp_path, monkeypatch):
     _skip_unless_installed(name)
-    task = contenders.Task(name, "linear", 100, arrays_path)
+    (tmp_path / "benchmarks.py").write_text("raise ImportError('not this one')")
+    monkeypatch.chdir(tmp_path)  # where it is started from does not matter
+    task = tasks.Task(name, "linear", 100, arrays_path)
     with workers.running({name: task}) as running:
         first = running[name].train(1)
         last = [running[name].train(6) for _ in range(20)][-1]
@@ -162,10 +183,9 @@ def test_pytorch_networks_are_the_library_s():
         "print(json.dumps({name: sum(p.numel() for p in build_network(name).parameters())"
         " for name in ('linear', 'mlp', 'lenet5', 'cnn')}))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    counts = json.loads(done.stdout)
+    counts = json.loads(_python(code))
     assert counts == {
-        name: mnist_lib.build_model(name).count_params() for name in benchmark.NETWORKS
+        name: mnist_lib.build_model(name).count_params() for name in contenders.NETWORKS
     }
 
 
@@ -173,7 +193,7 @@ def test_pytorch_networks_are_the_library_s():
 def test_contenders_are_compared_and_have_learned(prepared_data):
     options = {"name": prepared_data.name, "data_dir": str(prepared_data.data_dir)}
     names, _ = contenders.installed(contenders.DEFAULT_CONTENDERS)
-    compared = benchmark.compare(
+    compared = comparison.compare(
         names, model="linear", num_rounds=3, steps_per_round=100, data_options=options
     )
     assert compared["settings"]["num_rounds"] == 3
@@ -187,10 +207,40 @@ def test_contenders_are_compared_and_have_learned(prepared_data):
         assert result["loss"] < 1.15
 
 
+@pytest.mark.parametrize("model", contenders.NETWORKS)
+def test_ours_is_trained_as_its_peers_are(model):
+    """Whatever the recipe of a network says."""
+    config = ours.configuration(tasks.Task("mirrored", model, 100, "arrays.npz"))
+    assert (config.optimizer, config.learning_rate, config.lr_schedule) == (
+        "adam",
+        1e-3,
+        "constant",
+    )
+    assert (config.loss, config.label_smoothing, config.augmentation) == (
+        "cross_entropy",
+        0,
+        "none",
+    )
+    assert (config.beta_1, config.beta_2, config.clip_norm, config.ema_momentum) == (None,) * 4
+    assert (config.model, config.batch_size, config.strategy) == (model, 100, "mirrored")
+
+
+@pytest.mark.slow
+def test_settings_are_timed_in_turn(prepared_data, monkeypatch):
+    options = {"name": prepared_data.name, "data_dir": str(prepared_data.data_dir)}
+    chosen = {name: settings.VARIANTS[name] for name in list(settings.VARIANTS)[:2]}
+    monkeypatch.setattr(settings, "VARIANTS", chosen)
+    measured = settings_cost.measure_settings(
+        model="linear", num_rounds=1, steps_per_round=20, data_options=options
+    )
+    assert list(measured["results"]) == list(chosen)
+    assert measured["results"]["as the scripts set it"]["slower_by"] == 1
+
+
 @pytest.mark.slow
 def test_input_is_measured(prepared_data):
     options = {"name": prepared_data.name, "data_dir": str(prepared_data.data_dir)}
-    measured = benchmark.measure_input(options, num_batches=10)
+    measured = input_cost.measure_input(options, num_batches=10)
     assert measured["dataset"] == prepared_data.name
     assert 0 < measured["load_seconds"] < measured["first_batch_seconds"]
     assert set(measured["index_batch_microseconds"]) == {"60000", "6000000"}
@@ -199,7 +249,9 @@ def test_input_is_measured(prepared_data):
 @pytest.mark.slow
 def test_recipes_train_until_they_are_accurate(prepared_data):
     options = {"name": prepared_data.name, "data_dir": str(prepared_data.data_dir)}
-    measured = benchmark.measure_time_to_accuracy(["linear"], [], target=0.8, data_options=options)
+    measured = time_to_accuracy.measure_time_to_accuracy(
+        ["linear"], [], target=0.8, data_options=options
+    )
     (result,) = measured["results"].values()
     (run,) = result["runs"]
     assert run["reached"]
@@ -210,7 +262,7 @@ def test_recipes_train_until_they_are_accurate(prepared_data):
 @pytest.mark.slow
 def test_overhead_is_measured_in_a_whole_run(prepared_data):
     options = {"name": prepared_data.name, "data_dir": str(prepared_data.data_dir)}
-    measured = benchmark.measure_overhead("linear", options)
+    measured = overhead.measure_overhead("linear", options)
     assert len(measured["epochs"]) == 2
     for epoch in measured["epochs"]:
         assert min(epoch.values()) >= 0
@@ -222,9 +274,9 @@ def test_unknown_contenders_are_refused():
     with pytest.raises(
         mnist_lib.errors.ConfigError, match="contenders: 'jax' is not one of mirrored"
     ):
-        benchmark.compare(["mirrored", "jax"])
+        comparison.compare(["mirrored", "jax"])
     with pytest.raises(mnist_lib.errors.ConfigError, match="name at least one of mirrored"):
-        benchmark.compare([])
+        comparison.compare([])
 
 
 @pytest.fixture
@@ -244,14 +296,34 @@ def test_what_is_not_installed_is_left_out_with_a_reason(absent):
 def test_what_is_named_must_be_installed(absent):
     message = "contenders: absent: no_such_package not installed; pip install no-such"
     with pytest.raises(mnist_lib.errors.ConfigError, match=message):
-        benchmark.compare(["mirrored", "absent"])
+        comparison.compare(["mirrored", "absent"])
 
 
 def test_more_steps_than_an_epoch_are_refused():
     with pytest.raises(
         mnist_lib.errors.ConfigError, match="steps_per_round: 500 of 128 images are more"
     ):
-        benchmark.compare(["mirrored"], steps_per_round=500)
+        comparison.compare(["mirrored"], steps_per_round=500)
+
+
+def test_what_cannot_be_timed_is_refused_whatever_the_number_of_steps():
+    for measure in (
+        lambda **options: comparison.compare(["mirrored"], **options),
+        settings_cost.measure_settings,
+    ):
+        with pytest.raises(mnist_lib.errors.ConfigError, match="model: 'fast_cnn' is not one of"):
+            measure(model="fast_cnn", steps_per_round=5)
+        with pytest.raises(mnist_lib.errors.ConfigError, match="batch_size: 0 must be at least 1"):
+            measure(batch_size=0, steps_per_round=5)
+
+
+def test_unknown_recipes_are_refused():
+    for measure in (
+        lambda names: time_to_accuracy.measure_time_to_accuracy(names, []),
+        lambda names: startup.measure_startup([], names),
+    ):
+        with pytest.raises(mnist_lib.errors.ConfigError, match="recipes: 'slow' is not one of"):
+            measure(["cnn", "slow"])
 
 
 def test_who_has_not_learned_is_named():
@@ -268,7 +340,7 @@ def test_who_has_not_learned_is_named():
 
 
 def test_a_worker_that_fails_shows_its_messages(tmp_path):
-    task = contenders.Task("fit", "linear", 100, str(tmp_path / "missing.npz"))
+    task = tasks.Task("fit", "linear", 100, str(tmp_path / "missing.npz"))
     with (
         pytest.raises(
             mnist_lib.errors.MnistLibError, match=r"(?s)fit ended with exit code 1.*missing.npz"
@@ -301,7 +373,7 @@ def test_ratios_are_taken_within_rounds_and_the_quietest_are_chosen():
 def test_fit_walks_through_each_epoch(arrays_path):
     from benchmarks import keras_fit
 
-    loop = keras_fit.start(contenders.Task("fit", "linear", 100, arrays_path))
+    loop = keras_fit.start(tasks.Task("fit", "linear", 100, arrays_path))
     chosen = [loop._next_images(num_steps) for num_steps in (1, 5, 4, 4)]
     assert chosen == [slice(0, 100), slice(100, 600), slice(0, 400), slice(0, 400)]
     loop._batch_size = 128  # the fifth batch of 600 images is smaller
@@ -356,13 +428,7 @@ def test_settings_are_applied_and_recorded():
     )
     combined = {key: value for name in variants for key, value in settings.VARIANTS[name].items()}
     combined |= {"malloc": ["M_TOP_PAD"]}
-    done = subprocess.run(
-        [sys.executable, "-c", code, json.dumps(combined)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    applied = json.loads(done.stdout)
+    applied = json.loads(_python(code, json.dumps(combined)))
     assert applied["malloc"] == {"M_TOP_PAD": 64 << 20}
     assert applied["environment"]["TF_ENABLE_ONEDNN_OPTS"] == "0"
     assert applied["intra_op_threads"] == applied["inter_op_threads"] == 1
@@ -400,7 +466,7 @@ def test_every_part_of_a_report_has_a_table(report):
 
 def test_tables_hold_the_numbers(report, capsys):
     report["settings"][0]["results"]["as it is"]["others_cores"] = 0.7
-    tables.print_benchmark(report)
+    terminal.print_report(report)
     comparison_table, *_ = tables.tables(report)
     row = ("fit", "10.00", "12,800", "2.00 (1.80 to 2.40)", "0.8", "700", "0.100")
     assert comparison_table.rows[1] == row
@@ -412,13 +478,23 @@ def test_tables_hold_the_numbers(report, capsys):
 
 
 def test_the_page_says_who_ran_where_and_who_did_not(report):
-    page = page.markdown(report, "python scripts/benchmark.py", "images/speed.png")
-    assert "Made by `python scripts/benchmark.py`" in page
-    assert "2026-01-02, 2 cores of a processor, Linux, Python 3.11.0, keras 3.15.1." in page
-    assert "![Time per step of each contender](images/speed.png)" in page
-    assert "- `pytorch` is left out: torch not installed; pip install torch" in page
-    assert "| fit | 10.00 | 12,800 | 2.00 (1.80 to 2.40) | 0.8 | 700 | 0.100 |" in page
-    assert "| 1 | 50.0 | 1.50 | 0.25 | 0.10 | 0.15 | 4.0% |" in page
+    text = page.markdown(report, "python scripts/benchmark.py", chart="images/speed.png")
+    assert "Made by `python scripts/benchmark.py`" in text
+    assert "2026-01-02, 2 cores of a processor, Linux, Python 3.11.0, keras 3.15.1." in text
+    assert "![Time per step of each contender](images/speed.png)" in text
+    assert "- `pytorch` is left out: torch not installed; pip install torch" in text
+    assert "| fit | 10.00 | 12,800 | 2.00 (1.80 to 2.40) | 0.8 | 700 | 0.100 |" in text
+    assert "| 1 | 50.0 | 1.50 | 0.25 | 0.10 | 0.15 | 4.0% |" in text
+
+
+def test_notes_written_by_hand_survive(report):
+    """They stand on the page as they are, and on the published one."""
+    notes = (ROOT / "docs" / "benchmark_notes.md").read_text()
+    published = (ROOT / "docs" / "benchmark.md").read_text()
+    for text in (published, page.markdown(report, "a command", notes=notes)):
+        assert f"\n\n{notes}\nEach contender trains" in text
+    assert "\n\nEach contender trains" in page.markdown(report, "a command")
+    assert "--notes=docs/benchmark_notes.md" in (ROOT / "Makefile").read_text()
 
 
 def test_the_chart_is_a_picture(report, tmp_path):
@@ -428,7 +504,7 @@ def test_the_chart_is_a_picture(report, tmp_path):
 
 
 def test_a_request_replaces_the_recipes_of_all_that_trains_recipes():
-    request = benchmark.Request().with_recipes(["lenet5"])
+    request = suite.Request().with_recipes(["lenet5"])
     assert request.time_recipes == request.startup_recipes == ["lenet5"]
     assert dataclasses.replace(request, time_recipes=["cnn"]).startup_recipes == ["lenet5"]
 
@@ -437,3 +513,122 @@ def test_arrays_are_read_as_written(arrays_path, small_dataset):
     data = arrays.read(arrays_path)
     np.testing.assert_array_equal(data.train_images, small_dataset.train.images)
     np.testing.assert_array_equal(data.validation_labels, small_dataset.validation.labels)
+
+
+_SHOW_FLAGS = (
+    "import json, sys; from benchmarks import flags; flags.define(); flags.FLAGS(sys.argv);"
+    "print(json.dumps(flags.shown()))"
+)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["--manual_dir=/home/me"],
+        ["-manual_dir=/home/me"],
+        ["--manual_dir", "/home/me"],
+        ["-manual_dir", "/home/me"],
+        ["--output=/home/me", "-markdown", "/home/me", "--notes", "/home/me", "--chart=/home/me"],
+        ["--flagfile=FLAGFILE"],
+    ],
+    ids=" ".join,
+)
+def test_the_page_shows_no_path_however_it_was_given(given, tmp_path):
+    flagfile = tmp_path / "home"
+    flagfile.write_text("--data_dir=/home/me\n")
+    given = [argument.replace("FLAGFILE", str(flagfile)) for argument in given]
+    shown = json.loads(_python(_SHOW_FLAGS, *given, "-model", "mlp,cnn", "--suite", "--nodownload"))
+    assert shown == ["--suite", "--model=mlp,cnn", "--nodownload"]
+
+
+def test_every_flag_is_shown_or_a_path():
+    code = (
+        "import json; from benchmarks import flags; before = set(flags.FLAGS); flags.define();"
+        "print(json.dumps([sorted(set(flags.FLAGS) - before),"
+        " sorted({*flags.SHOWN, *flags.PATHS})]))"
+    )
+    defined, known = json.loads(_python(code))
+    assert defined == known
+
+
+@pytest.mark.parametrize("start", [["-m", "benchmarks"], [str(ROOT / "scripts" / "benchmark.py")]])
+def test_the_command_is_light_and_says_what_is_wrong(start):
+    python = [sys.executable, "-X", "importtime"]
+    shown = subprocess.run([*python, *start, "--help"], cwd=ROOT, capture_output=True, text=True)
+    assert shown.returncode == 0
+    assert shown.stdout.startswith("Times the training loop against Keras fit")
+    assert "--steps_per_round" in shown.stdout
+    imported = {line.split("|")[-1].strip() for line in shown.stderr.splitlines()}
+    assert "benchmarks.suite" in imported
+    assert not {"tensorflow", "keras", "numpy"} & imported
+    for flags, message in (
+        (["--measure=speed"], "--measure: 'speed' is not one of train, time_to_accuracy"),
+        (["--contenders=jax"], "--contenders: 'jax' is not one of mirrored"),
+        (["--measure=startup", "--recipes=slow"], "--recipes: 'slow' is not one of fast"),
+        (["--model=vgg"], "--model: 'vgg' is not one of linear"),
+        (["--notes=x.md"], "--notes: go into the page of --markdown"),
+        (["--notes=x.md", "--markdown=y.md"], "--notes: x.md: No such file"),
+    ):
+        failed = subprocess.run(
+            [sys.executable, *start, *flags], cwd=ROOT, capture_output=True, text=True
+        )
+        assert failed.returncode == os.EX_USAGE
+        assert failed.stderr.splitlines()[-1].startswith(f"error: {message}")
+
+
+def _imports(sources: dict[str, str]) -> dict[str, set[str]]:
+    """Returns which modules of the package each one imports, inside functions too."""
+    edges: dict[str, set[str]] = {name: set() for name in sources}
+    for module, source in sources.items():
+        for node in ast.walk(ast.parse(source)):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                origin = "benchmarks." * bool(node.level) + (node.module or "")
+                names = [f"{origin.rstrip('.')}.{alias.name}" for alias in node.names]
+            for name in names:
+                package, _, rest = name.partition(".")
+                if package == "benchmarks":
+                    inner = rest.split(".")[0]
+                    edges[module].add(inner if inner in sources else "__init__")
+    return edges
+
+
+def _circle(edges: dict[str, set[str]]) -> list[str]:
+    try:
+        graphlib.TopologicalSorter(edges).prepare()
+    except graphlib.CycleError as error:
+        return error.args[1]
+    return []
+
+
+def test_imports_form_no_circle():
+    sources = {path.stem: path.read_text() for path in (ROOT / "benchmarks").glob("*.py")}
+    edges = _imports(sources)
+    # A process imports its contender by name, and processes are started by that of `child`.
+    edges["child"] |= {contender.module for contender in contenders.CONTENDERS.values()}
+    assert {"flags", "page", "suite"} <= edges["command"]
+    assert _circle(edges) == []
+    assert "child" not in set().union(*edges.values())
+    assert edges["__init__"] == set()
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "from benchmarks import b",
+        "def f():\n    import benchmarks.b",
+        "def f():\n    from benchmarks.b import g",
+        "from . import b",
+        "from .b import g",
+        "import benchmarks",
+    ],
+)
+def test_a_planted_circle_is_found(planted):
+    sources = {
+        "__init__": "from benchmarks.b import g",
+        "a": planted,
+        "b": "from benchmarks import a",
+    }
+    assert set(_circle(_imports(sources))) >= {"a", "b"}

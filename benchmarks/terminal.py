@@ -1,7 +1,17 @@
-def print_benchmark(report: dict) -> None:
-    """Prints what `benchmark.measure` returned to standard output."""
+"""What `suite.measure` returned, on the terminal."""
+
+from __future__ import annotations
+
+import rich.console
+import rich.table
+
+from benchmarks import tables
+
+
+def print_report(report: dict) -> None:
+    """Prints what `suite.measure` returned to standard output, as tables."""
     console = rich.console.Console()
-    for content in benchmark_tables.tables(report):
+    for content in tables.tables(report):
         table = rich.table.Table(
             title=content.title, caption=content.note or None, padding=(0, 0, 0, 1)
         )
@@ -10,5 +20,3 @@ def print_benchmark(report: dict) -> None:
         for row in content.rows:
             table.add_row(*row)
         console.print(table)
-
-
