@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import shutil
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -53,15 +54,6 @@ def originals_dir() -> pathlib.Path:
     return pathlib.Path(folder)
 
 
-@pytest.fixture(scope="session")
-def prepared_mnist_dir(originals_dir, tmp_path_factory) -> pathlib.Path:
-    """A TFDS folder with MNIST prepared from the originals, once per session."""
-    data_dir = tmp_path_factory.mktemp("tfds")
-    mnist_lib.prepare_dataset("mnist", data_dir=data_dir, manual_dir=originals_dir)
-    mnist_lib.load_arrays("mnist", data_dir=data_dir)  # keeps the decoded copies
-    return data_dir
-
-
 @dataclasses.dataclass(frozen=True)
 class PreparedData:
     """A TFDS folder, the data set in it, and the accuracy that the mlp reaches in an epoch."""
@@ -72,10 +64,32 @@ class PreparedData:
 
 
 @pytest.fixture(scope="session")
-def prepared_data(request, tmp_path_factory) -> PreparedData:
-    """MNIST where its files are at hand, else the embedded synthetic digits."""
-    if os.environ.get("MNIST_LIB_MANUAL_DIR"):
-        return PreparedData("mnist", request.getfixturevalue("prepared_mnist_dir"), 0.95)
+def prepared_data(tmp_path_factory) -> PreparedData:
+    """MNIST where its files are at hand, else the embedded synthetic digits; once per session."""
+    originals = os.environ.get("MNIST_LIB_MANUAL_DIR")
+    name, accuracy = ("mnist", 0.95) if originals else ("synthetic_digits", 0.85)
     data_dir = tmp_path_factory.mktemp("tfds")
-    mnist_lib.prepare_dataset("synthetic_digits", data_dir=data_dir)
-    return PreparedData("synthetic_digits", data_dir, 0.85)
+    mnist_lib.prepare_dataset(name, data_dir=data_dir, manual_dir=originals, download=False)
+    mnist_lib.load_arrays(name, data_dir=data_dir)  # keeps the decoded copies
+    return PreparedData(name, data_dir, accuracy)
+
+
+@pytest.fixture(scope="session")
+def prepared_mnist_dir(originals_dir, prepared_data) -> pathlib.Path:
+    """A TFDS folder with MNIST prepared from the originals; skips where they are not."""
+    return prepared_data.data_dir
+
+
+@pytest.fixture
+def prepared(prepared_data):
+    """What `prepare_dataset` says of the session's prepared data."""
+    return mnist_lib.prepare_dataset(
+        prepared_data.name, data_dir=prepared_data.data_dir, download=False
+    )
+
+
+@pytest.fixture
+def prepared_copy(prepared, tmp_path):
+    """A copy of the prepared data that a test may damage."""
+    shutil.copytree(prepared.directory, tmp_path / prepared.info.name / prepared.info.version)
+    return mnist_lib.prepare_dataset(prepared.info.name, data_dir=tmp_path, download=False)

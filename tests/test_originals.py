@@ -259,11 +259,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Keeps the test's output clean."""
 
 
-@pytest.fixture
-def server(folder, monkeypatch):
-    """A host of the originals on loopback, and the catalogue entry that points to it."""
-    for variable in ("http_proxy", "HTTP_PROXY"):
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch):
+    for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.fixture
+def server(folder):
+    """A host of the originals on loopback, and the catalogue entry that points to it."""
     info = _write(folder)
     with _Server({name: (folder / name).read_bytes() for name in NAMES}) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -2,21 +2,35 @@
 
 import concurrent.futures
 import dataclasses
+import errno
 import gzip
 import hashlib
+import inspect
 import json
 import logging
-import os
-import shutil
+import re
 import threading
 
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.download import extractor
+from tensorflow_datasets.core.utils import tqdm_utils
 
 import mnist_lib
-from mnist_lib.datasets import catalog, decoded, idx, loading, originals, preparation, splits
+from mnist_lib import progress
+from mnist_lib.datasets import (
+    catalog,
+    idx,
+    loading,
+    originals,
+    preparation,
+    synthetic_builder,
+    synthetic_digits,
+    tfds_internals,
+)
 
-TEST_IMAGES, TEST_LABELS = (file.name for file in catalog.MNIST.files[2:])
+FILES = [file.name for file in catalog.MNIST.files]
 
 
 def test_without_data_and_download_the_steps_to_take_are_named(tmp_path):
@@ -47,50 +61,32 @@ def test_auto_falls_back_to_synthetic_digits_loudly(tmp_path, monkeypatch, caplo
         mnist_lib.prepare_dataset("auto", data_dir=tmp_path, manual_dir=tmp_path / "typo")
 
 
-@pytest.fixture
-def prepared(prepared_mnist_dir):
-    return mnist_lib.prepare_dataset("mnist", data_dir=prepared_mnist_dir, download=False)
-
-
-def test_real_mnist_is_prepared_once_and_read(prepared_mnist_dir, originals_dir):
-    """Counts, and the same images and labels as the IDX files, in another order."""
-    prepared = mnist_lib.prepare_dataset("mnist", data_dir=prepared_mnist_dir, download=False)
+def test_what_is_prepared_is_what_its_source_holds(prepared, request):
+    """The images and labels of the IDX files, in another order, or those that are drawn."""
     assert prepared.source == "prepared"
-    data = mnist_lib.load_dataset("mnist", data_dir=prepared_mnist_dir, download=False)
-    assert (len(data.train), len(data.validation), len(data.test)) == (55_000, 5_000, 10_000)
     images, labels = loading.read_prepared(prepared, "test")
-    original = gzip.decompress((originals_dir / TEST_IMAGES).read_bytes())[16:]
-    original_labels = gzip.decompress((originals_dir / TEST_LABELS).read_bytes())[8:]
-    found = sorted(
-        image.tobytes() + bytes([label]) for image, label in zip(images, labels, strict=True)
+    if prepared.info.name == "mnist":
+        folder = request.getfixturevalue("originals_dir")
+        contents = [gzip.decompress((folder / name).read_bytes()) for name in FILES[2:]]
+        expected_images, expected_labels = map(idx.parse_idx, contents, (3, 1))
+    else:
+        expected_images, expected_labels = synthetic_digits.draw_digits(10_000, seed=2)
+    pairs = zip(images, labels, strict=True)
+    expected_pairs = zip(expected_images, expected_labels, strict=True)
+    assert sorted((image.tobytes(), label) for image, label in pairs) == sorted(
+        (image.tobytes(), label) for image, label in expected_pairs
     )
-    expected = sorted(
-        original[i * 784 : (i + 1) * 784] + original_labels[i : i + 1] for i in range(10_000)
-    )
-    assert found == expected
 
 
-@pytest.fixture
-def prepared_copy(prepared_mnist_dir, tmp_path):
-    """A copy of the prepared data that a test may damage."""
-    shutil.copytree(prepared_mnist_dir / "mnist", tmp_path / "mnist")
-    return tmp_path / "mnist" / "3.0.1"
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
-
-
-def _load(folder):
-    return mnist_lib.load_dataset("mnist", data_dir=folder.parent.parent, download=False)
+def _load(copy):
+    data_dir = copy.directory.parent.parent
+    return mnist_lib.load_dataset(copy.info.name, data_dir=data_dir, download=False)
 
 
 def test_a_flipped_byte_in_a_shard_is_found(prepared_copy):
-    shard = prepared_copy / "mnist-train.tfrecord-00000-of-00001"
+    shard = prepared_copy.shards["train"][0].path
     content = bytearray(shard.read_bytes())
-    content[10_000_000] ^= 0x10
+    content[len(content) // 2] ^= 0x10
     shard.write_bytes(content)
     with pytest.raises(
         mnist_lib.errors.CorruptDataError, match=rf"{shard}: damaged after example \d+"
@@ -99,7 +95,7 @@ def test_a_flipped_byte_in_a_shard_is_found(prepared_copy):
 
 
 def test_a_shard_cut_at_a_record_boundary_is_found(prepared_copy):
-    shard = prepared_copy / "mnist-test.tfrecord-00000-of-00001"
+    shard = prepared_copy.shards["test"][0].path
     content = shard.read_bytes()
     first_record = 16 + int.from_bytes(content[:8], "little")
     shard.write_bytes(content[first_record:])
@@ -110,10 +106,10 @@ def test_a_shard_cut_at_a_record_boundary_is_found(prepared_copy):
 
 
 def test_a_missing_shard_and_a_broken_description_are_found(prepared_copy):
-    (prepared_copy / "mnist-test.tfrecord-00000-of-00001").unlink()
+    prepared_copy.shards["test"][0].path.unlink()
     with pytest.raises(mnist_lib.errors.CorruptDataError, match="shard is missing"):
         _load(prepared_copy)
-    (prepared_copy / "dataset_info.json").write_text('{"splits": [')
+    (prepared_copy.directory / "dataset_info.json").write_text('{"splits": [')
     with pytest.raises(
         mnist_lib.errors.CorruptDataError, match=r"dataset_info.json: cannot be read"
     ):
@@ -121,7 +117,7 @@ def test_a_missing_shard_and_a_broken_description_are_found(prepared_copy):
 
 
 def test_wrong_counts_are_found(prepared_copy):
-    path = prepared_copy / "dataset_info.json"
+    path = prepared_copy.directory / "dataset_info.json"
     description = json.loads(path.read_text())
     description["splits"][0]["shardLengths"] = ["59999"]
     path.write_text(json.dumps(description))
@@ -153,10 +149,8 @@ def test_of_several_at_once_one_prepares_and_the_others_wait(tmp_path, monkeypat
 def test_keras_npz_gives_the_same_data_set(prepared_mnist_dir, originals_dir, tmp_path):
     """Real MNIST from the gzip files, and from an npz as Keras has it."""
     arrays = {}
-    for key, file in zip(
-        ("x_train", "y_train", "x_test", "y_test"), catalog.MNIST.files, strict=True
-    ):
-        content = gzip.decompress((originals_dir / file.name).read_bytes())
+    for key, name in zip(("x_train", "y_train", "x_test", "y_test"), FILES, strict=True):
+        content = gzip.decompress((originals_dir / name).read_bytes())
         arrays[key] = idx.parse_idx(content, num_dims=3 if key.startswith("x") else 1)
     np.savez(tmp_path / "mnist.npz", **arrays)
     found = mnist_lib.load_dataset("mnist", data_dir=tmp_path / "data", manual_dir=tmp_path)
@@ -191,78 +185,88 @@ def test_other_data_sets_take_the_same_way(name, tmp_path, monkeypatch):
     assert found == {image.tobytes(): label for image, label in zip(images, labels, strict=True)}
 
 
-def test_the_decoded_copy_is_what_was_decoded(prepared):
-    images, labels = loading.read_prepared(prepared, "test")
-    copied_images, copied_labels = decoded.read(prepared, "test")
-    np.testing.assert_array_equal(copied_images, images)
-    np.testing.assert_array_equal(copied_labels, labels)
+@pytest.fixture
+def forty_digits(monkeypatch):
+    """Makes `synthetic_digits` a data set that is built in an instant: 30 and 10 images."""
+    small = dataclasses.replace(catalog.SYNTHETIC_DIGITS, num_train=30, num_test=10)
+    monkeypatch.setattr(catalog, "SYNTHETIC_DIGITS", small)
+    monkeypatch.setitem(catalog.CATALOG, "synthetic_digits", small)
 
 
-def test_a_damaged_copy_is_made_again(prepared_copy, caplog):
-    expected = _load(prepared_copy).test.sha256
-    (path,) = (prepared_copy / "decoded").glob("test-*.bin")
-    content = bytearray(path.read_bytes())
-    content[1000] ^= 1
-    path.write_bytes(content)
-    with caplog.at_level(logging.WARNING):
-        assert _load(prepared_copy).test.sha256 == expected
-    assert f"{path}: not used (its checksum is wrong); it is made again" in caplog.text
-    for damaged in (content[:-1], b""):
-        path.write_bytes(damaged)
-        assert _load(prepared_copy).test.sha256 == expected
-    assert path.stat().st_mode & 0o777 == 0o666 & ~_umask(), "others may read it"
-    assert [file.name for file in path.parent.iterdir() if file.name.startswith(".")] == []
+@pytest.mark.usefixtures("forty_digits")
+def test_preparing_shows_our_progress_and_nothing_of_tfds(tmp_path, monkeypatch, caplog, capfd):
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0.0)
+    with caplog.at_level(logging.INFO):
+        mnist_lib.prepare_dataset("synthetic_digits", data_dir=tmp_path)
+    first, *between, last = caplog.messages
+    assert first == f"Preparing synthetic_digits in {tmp_path}/synthetic_digits/1.0.0, once"
+    assert between == [f"Preparing synthetic_digits {n} of 40" for n in range(1, 41)]
+    assert re.fullmatch(r"Prepared synthetic_digits in \d+ s", last)
+    assert "ataset" not in "".join(capfd.readouterr())
 
 
-def test_a_copy_of_other_shards_is_not_used(prepared_copy):
-    """A shard that changes in size and content has another name for its copy."""
-    before = {path.name for path in (prepared_copy / "decoded").iterdir()}
-    shard = prepared_copy / "mnist-train.tfrecord-00000-of-00001"
-    content = bytearray(shard.read_bytes())
-    content[-1] ^= 1
-    shard.write_bytes(content)
-    with pytest.raises(mnist_lib.errors.CorruptDataError, match="damaged after example"):
-        _load(prepared_copy)
-    assert {path.name for path in (prepared_copy / "decoded").iterdir()} == before
+@pytest.mark.usefixtures("forty_digits")
+def test_a_disk_that_fills_up_leaves_nothing_that_is_used(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(synthetic_digits, "draw_digits", fail)
+        with pytest.raises(
+            mnist_lib.errors.StorageError, match=r"preparing synthetic_digits failed .*No space"
+        ):
+            mnist_lib.prepare_dataset("synthetic_digits", data_dir=tmp_path)
+    assert not list(tmp_path.glob("**/dataset_info.json"))
+    assert mnist_lib.prepare_dataset("synthetic_digits", data_dir=tmp_path).source == "generated"
 
 
-def test_a_folder_that_cannot_hold_the_copy_is_no_error(prepared_copy):
-    shutil.rmtree(prepared_copy / "decoded")
-    (prepared_copy / "decoded").write_text("in the way")
-    assert len(_load(prepared_copy).train) == 55_000
+@pytest.fixture
+def builder(tmp_path):
+    return tfds.builder("mnist:3.0.1", data_dir=tmp_path)
 
 
-def test_the_manifest_is_what_the_labels_of_mnist_give(prepared):
-    _, labels = loading.read_prepared(prepared, "train")
-    assert splits.manifest()["mnist"] == splits.manifest_entry(labels)
-    with pytest.raises(
-        mnist_lib.errors.CorruptDataError, match="mnist: its training labels are not"
-    ):
-        splits.split_indices(np.roll(labels, 1), 5000, "mnist")
+def test_tfds_still_has_make_download_manager(builder):
+    parameters = inspect.signature(builder._make_download_manager).parameters
+    assert set(parameters) == {"download_dir", "download_config"}
 
 
-def test_arrays_in_keras_shape(prepared_mnist_dir):
-    options = {"data_dir": prepared_mnist_dir, "download": False}
-    (x_train, y_train), (x_test, y_test) = mnist_lib.load_arrays("mnist", **options)
-    assert (x_train.shape, x_train.dtype) == ((60_000, 28, 28), np.uint8)
-    assert (y_train.shape, y_train.dtype) == ((60_000,), np.uint8)
-    assert (x_test.shape, y_test.shape) == ((10_000, 28, 28), (10_000,))
-    (flat, encoded), _ = mnist_lib.load_arrays("mnist", flat=True, one_hot=True, **options)
-    np.testing.assert_array_equal(flat.reshape(-1, 28, 28), x_train)
-    assert (encoded.shape, encoded.dtype) == ((60_000, 10), np.float32)
-    np.testing.assert_array_equal(encoded.argmax(-1), y_train)
+def test_tfds_still_has_register_or_validate_checksums(builder, tmp_path):
+    """Arguments as TFDS passes them: a wrong checksum is refused, and then accepted."""
+    url = next(iter(builder.url_infos))
+    wrong = dataclasses.replace(builder.url_infos[url], checksum="0" * 64)
+
+    def compare():
+        options = {"download_dir": tmp_path, "download_config": tfds.download.DownloadConfig()}
+        manager = builder._make_download_manager(**options)
+        manager._register_or_validate_checksums(url=url, url_info=wrong, path=tmp_path)
+
+    with pytest.raises(Exception, match="has wrong checksum"):
+        compare()
+    tfds_internals.accept_verified_files(builder)
+    compare()
 
 
-def test_train_size_is_stratified_and_nested(prepared_mnist_dir):
-    def load(size):
-        return mnist_lib.load_dataset(
-            "mnist", data_dir=prepared_mnist_dir, download=False, train_size=size
-        ).train
+@pytest.mark.usefixtures("forty_digits")
+def test_tfds_still_has_generate_examples(tmp_path):
+    builder, seen = synthetic_builder.SyntheticDigits(data_dir=tmp_path), []
+    tfds_internals.watch_examples(builder, seen.append)
+    splits_of_tfds = builder._split_generators(None)
+    assert [len(list(splits_of_tfds[name])) for name in ("train", "test")] == [30, 10]
+    assert seen == list(range(1, 41))
 
-    small, large = load(100), load(1000)
-    assert np.bincount(small.labels).min() >= 8
-    assert {image.tobytes() for image in small.images} < {image.tobytes() for image in large.images}
-    with pytest.raises(
-        mnist_lib.errors.ConfigError, match=r"train_size: 55001 is not in \[1, 55000\]"
-    ):
-        load(55_001)
+
+def test_tfds_still_has_active_bars(capfd):
+    assert tqdm_utils._active is True
+    with tfds_internals.silence():
+        assert tqdm_utils._active is False
+        print(list(tqdm_utils.tqdm(range(3))))
+    assert tqdm_utils._active is True
+    assert "".join(capfd.readouterr()) == ""
+
+
+def test_tfds_still_has_extract_error(tmp_path):
+    broken = tmp_path / "broken.gz"
+    broken.write_bytes(b"this is no gzip file")
+    unpacker, method = extractor.get_extractor(), tfds.download.ExtractMethod.GZIP
+    with tfds_internals.silence(), unpacker.tqdm(), pytest.raises(tfds_internals.extract_error()):
+        unpacker.extract(broken, method, tmp_path / "unpacked").get()

@@ -7,11 +7,11 @@ there by name.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import logging
 import pathlib
-import sys
 import threading
 import urllib.parse
 import zipfile
@@ -20,10 +20,10 @@ import zlib
 import numpy as np
 import requests
 import tenacity
-import tqdm
 
 from mnist_lib import errors
 from mnist_lib.datasets import catalog, idx
+from mnist_lib.progress import Progress
 
 _logger = logging.getLogger(__name__)
 
@@ -219,19 +219,13 @@ def _may_pass(error: BaseException) -> bool:
 def _fetch(url: str, file: catalog.SourceFile, path: pathlib.Path) -> None:
     with (
         requests.get(url, stream=True, timeout=(5, 30)) as response,
-        tqdm.tqdm(
-            total=file.num_bytes,
-            unit="B",
-            unit_scale=True,
-            desc=file.name,
-            disable=not sys.stderr.isatty(),
-        ) as bar,
+        contextlib.closing(Progress(file.num_bytes // 1000, description=f"{file.name}, kB")) as bar,
         path.open("wb") as stream,
     ):
         response.raise_for_status()
         for chunk in response.iter_content(_CHUNK_BYTES):
             stream.write(chunk)
-            bar.update(len(chunk))
+            bar.update(stream.tell() // 1000)
 
 
 def download_problem(info: catalog.DatasetInfo) -> str | None:

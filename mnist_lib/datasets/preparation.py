@@ -15,15 +15,16 @@ import logging
 import os
 import pathlib
 import shutil
-import sys
 import tempfile
+import time
 from collections.abc import Iterator
 
 import filelock
 
 from mnist_lib import choices, errors
-from mnist_lib.datasets import catalog, originals
+from mnist_lib.datasets import catalog, originals, tfds_internals
 from mnist_lib.datasets.prepared import PreparedDataset, Shard
+from mnist_lib.progress import Progress
 
 _logger = logging.getLogger(__name__)
 
@@ -115,7 +116,9 @@ def _prepare(
                 if source == "download":
                     files = originals.download_originals(info, root / "downloads" / info.name)
                 _logger.info("Preparing %s in %s, once", info.name, directory)
+                start = time.monotonic()
                 _build_with_tfds(info, root, files)
+                _logger.info("Prepared %s in %.0f s", info.name, time.monotonic() - start)
     return _open_prepared(info, directory, source)
 
 
@@ -184,40 +187,13 @@ def _preparation_lock(root: pathlib.Path, info: catalog.DatasetInfo) -> Iterator
         lock.release()
 
 
-def _accept_verified_files(builder) -> None:
-    """Keeps TFDS from comparing the files with its checksums of the published `.gz`.
-
-    All of them have been verified by `originals`; those that were converted have the
-    published content in another compression. TFDS has no option for this, so the
-    method is replaced on the download manager of this one builder.
-    """
-    make_download_manager = builder._make_download_manager
-
-    def make(**options):
-        manager = make_download_manager(**options)
-        manager._register_or_validate_checksums = lambda url, url_info, path: None
-        return manager
-
-    builder._make_download_manager = make
-
-
 def _build_with_tfds(
     info: catalog.DatasetInfo, root: pathlib.Path, files: pathlib.Path | None
 ) -> None:
     """Writes the TFDS data set; it appears under its name when it is complete."""
     import tensorflow as tf
     import tensorflow_datasets as tfds
-    from tensorflow_datasets.core.download import extractor
 
-    tfds.display_progress_bar(sys.stderr.isatty())  # thousands of lines in a log otherwise
-    if info is catalog.SYNTHETIC_DIGITS:
-        from mnist_lib.datasets import synthetic_builder
-
-        builder = synthetic_builder.SyntheticDigits(data_dir=root)
-    else:
-        builder = tfds.builder(f"{info.name}:{info.version}", data_dir=root)
-    _accept_verified_files(builder)
-    options = tfds.download.DownloadConfig(manual_dir=files, try_download_gcs=False)
     unpacked_prefix = f".unpacked-{info.name}-"
     # What a killed process has left; the lock says that nobody else is at work.
     for left_over in (
@@ -225,15 +201,32 @@ def _build_with_tfds(
         *root.glob(f"{info.name}/incomplete.*_{info.version}"),
     ):
         shutil.rmtree(left_over)
+    progress = Progress(info.num_train + info.num_test, description=f"Preparing {info.name}")
     try:
         # TFDS unpacks the originals into its download folder and leaves them there.
         with (
+            tfds_internals.silence(),
+            contextlib.closing(progress),
             tempfile.TemporaryDirectory(prefix=unpacked_prefix, dir=root) as unpacked,
-            contextlib.redirect_stdout(sys.stderr),  # standard output is the script's
         ):
+            builder = _builder(info, root)
+            tfds_internals.accept_verified_files(builder)
+            tfds_internals.watch_examples(builder, progress.update)
+            options = tfds.download.DownloadConfig(manual_dir=files, try_download_gcs=False)
             builder.download_and_prepare(download_dir=unpacked, download_config=options)
-    except (OSError, tf.errors.OpError, extractor.ExtractError) as error:
+    except (OSError, tf.errors.OpError, tfds_internals.extract_error()) as error:
         raise errors.StorageError(
             f"{root}: preparing {info.name} failed ({error}). Free some space (about "
             "150 MB are needed) and run again; nothing half-written is used."
         ) from error
+
+
+def _builder(info: catalog.DatasetInfo, root: pathlib.Path):
+    """Returns the TFDS builder that writes a data set to `root`."""
+    if info is catalog.SYNTHETIC_DIGITS:
+        from mnist_lib.datasets import synthetic_builder
+
+        return synthetic_builder.SyntheticDigits(data_dir=root)
+    import tensorflow_datasets as tfds
+
+    return tfds.builder(f"{info.name}:{info.version}", data_dir=root)
