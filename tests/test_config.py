@@ -1,5 +1,6 @@
 import dataclasses
 
+import numpy as np
 import pytest
 
 import mnist_lib
@@ -30,33 +31,47 @@ def test_steps_follow_from_epochs_unless_given():
         ({"epochs": -1}, "epochs: -1 must be at least 1"),
         ({"seed": -1}, "seed: -1 must be at least 0"),
         ({"seed": 2**31}, r"seed: 2147483648 must be at least 0 and below 2\*\*31"),
-        ({"learning_rate": 0}, "learning_rate: 0 must be greater than 0"),
+        ({"learning_rate": 0}, "learning_rate: 0.0 must be greater than 0"),
         ({"learning_rate": float("nan")}, "learning_rate: nan must be greater than 0"),
         ({"validation_size": 60_000}, "validation_size: 60000 leaves none of the 60000"),
         ({"batch_size": 55_001}, "batch_size: 55001 is larger than the 55000 training images"),
-        ({"num_replicas": 3}, "batch_size: 128 cannot be divided among 3 replicas; try 126"),
-        ({"num_replicas": 2, "strategy": "default"}, "num_replicas: 2 replicas need --strategy"),
+        ({"num_replicas": 3}, "batch_size: 256 cannot be divided among 3 replicas; .* such as 255"),
+        (
+            {"num_replicas": 2, "strategy": "default"},
+            "num_replicas: 2 replicas need the strategy mirrored",
+        ),
         (
             {"train_steps": 10, "warmup_steps": 10},
             "warmup_steps: 10 must be less than the 10 steps",
         ),
-        ({"model": "mlp", "pooling": "max"}, "pooling: model mlp has no pooling"),
-        ({"dropout": -0.1}, "dropout: -0.1 is not a rate"),
-        ({"weight_decay": -0.1}, "weight_decay: -0.1 must be at least 0"),
+        ({"model": "mlp", "pooling": "max"}, "pooling: model mlp has none; .* lenet5 or cnn"),
+        ({"model": "cnn", "dropout": -0.1}, r"dropout: -0.1 is not in \[0, 1\)"),
+        ({"weight_decay": -0.1, "optimizer": "adamw"}, "weight_decay: -0.1 must be at least 0"),
         ({"weight_decay": 0.1}, "weight_decay: optimizer adam has none"),
         ({"beta_1": 1.0}, r"beta_1: 1.0 is not in \[0, 1\)"),
         ({"beta_2": -0.1}, r"beta_2: -0.1 is not in \[0, 1\)"),
-        ({"beta_1": 0.5, "optimizer": "sgd"}, "beta_1: optimizer sgd has none"),
-        ({"epochs": 1, "warmup_steps": 430}, "warmup_steps: 430 must be less than the 430 steps"),
+        ({"beta_1": 0.5, "optimizer": "sgd"}, "beta_1: optimizer sgd has none; .* adam or adamw"),
+        ({"learning_rate": "x"}, "learning_rate: 'x' is not a number"),
+        ({"learning_rate": True}, "learning_rate: True is not a number"),
+        ({"download": "no"}, "download: 'no' is not True or False"),
+        ({"progress": 1}, "progress: 1 is not True or False"),
+        ({"model": 3}, "model: 3 is not a text"),
+        ({"seed": None}, "seed: None is not a whole number"),
+        ({"data_dir": 7}, "data_dir: 7 is not a text"),
+        ({"epochs": "5"}, "epochs: '5' is not a whole number"),
+        ({"epochs": 1, "warmup_steps": 215}, "warmup_steps: 215 must be less than the 215 steps"),
         ({"clip_norm": 0.0}, "clip_norm: 0.0 must be greater than 0"),
         ({"ema_momentum": 1.0}, r"ema_momentum: 1.0 is not in \(0, 1\)"),
         ({"label_smoothing": 1.0}, r"label_smoothing: 1.0 is not in \[0, 1\)"),
         ({"label_smoothing": 0.1, "loss": "hinge"}, "label_smoothing: loss hinge has none"),
         ({"accumulation_steps": 0}, "accumulation_steps: 0 must be at least 1"),
-        ({"accumulation_steps": 5}, "accumulation_steps: 5 parts do not divide the 128 images"),
         (
-            {"accumulation_steps": 32, "num_replicas": 8},
-            "accumulation_steps: 32 parts do not divide the 16 images of a replica",
+            {"accumulation_steps": 5},
+            "batch_size: 256 cannot be divided among 1 replica in 5 parts each; .* such as 255",
+        ),
+        (
+            {"accumulation_steps": 33, "num_replicas": 8},
+            "batch_size: 256 cannot be divided among 8 replicas in 33 parts each",
         ),
         ({"worker_timeout_seconds": 5}, "worker_timeout_seconds: 5 must be at least 10"),
         (
@@ -81,7 +96,13 @@ def test_a_file_that_is_no_configuration_is_refused(text):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("model", "cnn"), ("optimizer", "sgd"), ("seed", 1), ("batch_size", 64), ("num_replicas", 2)],
+    [
+        ("model", "cnn"),
+        ("optimizer", "adamw"),
+        ("seed", 1),
+        ("batch_size", 64),
+        ("num_replicas", 2),
+    ],
 )
 def test_a_run_does_not_go_on_as_another(field, value):
     config = mnist_lib.TrainConfig()
@@ -100,23 +121,24 @@ def test_what_changes_no_step_may_change():
 
 def test_recipes_are_valid_and_the_default_is_one():
     assert recipes.DEFAULT_RECIPE in recipes.RECIPES
-    assert {config.model for config in recipes.RECIPES.values()} == {
-        "mlp",
-        "cnn",
-        "lenet5",
-        "linear",
-        "fast_cnn",
-    }
+    models = {mnist_lib.recipe(name).model for name in recipes.RECIPES}
+    assert models == {"mlp", "cnn", "lenet5", "linear", "fast_cnn"}
     with pytest.raises(mnist_lib.errors.ConfigError, match="recipe: 'quick' is not one of"):
         mnist_lib.recipe("quick")
+    with pytest.raises(mnist_lib.errors.ConfigError, match="epoch: is no field .* mean epochs"):
+        mnist_lib.recipe("mlp", epoch=3)
 
 
-def test_a_model_that_is_named_comes_with_its_own_recipe():
+def test_a_name_means_the_same_everywhere():
+    """From Python, as a recipe, and as the one field that is given."""
+    assert mnist_lib.TrainConfig() == mnist_lib.recipe("fast")
     for model in ("mlp", "cnn", "lenet5", "linear"):
-        assert recipes.RECIPES[recipes.recipe_of_model(model)].model == model
-    assert recipes.recipe_of_model("cnn") == "cnn"
-    assert recipes.recipe_of_model("linear") == "linear"
+        assert mnist_lib.TrainConfig(model=model) == mnist_lib.recipe(model)
+        assert recipes.recipe_of_model(model) == model
     assert recipes.recipe_of_model("fast_cnn") == recipes.recipe_of_model(None) == "fast"
+    lenet5 = mnist_lib.TrainConfig(model="lenet5")
+    assert (lenet5.epochs, lenet5.lr_schedule) == (10, "cosine")
+    assert mnist_lib.TrainConfig(model="fast_cnn").total_steps(55_000) == 270
 
 
 def test_what_belongs_to_a_replaced_value_goes_with_it():
@@ -124,14 +146,25 @@ def test_what_belongs_to_a_replaced_value_goes_with_it():
     assert fast.train_steps
     assert fast.beta_1 is not None
     assert fast.label_smoothing
-    longer = recipes.override(fast, {"epochs": 3})
+    longer = mnist_lib.recipe("fast", epochs=3)
     assert (longer.train_steps, longer.epochs, longer.beta_1) == (None, 3, fast.beta_1)
-    sgd = recipes.override(fast, {"optimizer": "sgd"})
+    assert longer == mnist_lib.TrainConfig(epochs=3)
+    sgd = mnist_lib.recipe("fast", optimizer="sgd")
     assert (sgd.optimizer, sgd.beta_1, sgd.beta_2) == ("sgd", None, None)
-    assert recipes.override(fast, {"optimizer": "adam"}) == fast
-    assert recipes.override(fast, {"optimizer": "adamw", "beta_1": 0.5}).beta_1 == 0.5
-    assert recipes.override(fast, {"loss": "hinge"}).label_smoothing == 0
-    assert recipes.override(fast, {"seed": 3}) == dataclasses.replace(fast, seed=3)
+    assert mnist_lib.recipe("fast", optimizer="adam") == fast
+    assert mnist_lib.recipe("fast", optimizer="adamw", beta_1=0.5).beta_1 == 0.5
+    assert mnist_lib.recipe("fast", loss="hinge").label_smoothing == 0
+    assert mnist_lib.recipe("fast", seed=3) == dataclasses.replace(fast, seed=3)
+
+
+def test_numbers_and_paths_of_other_libraries_become_what_json_holds(tmp_path):
+    config = mnist_lib.TrainConfig(
+        learning_rate=np.float32(0.5), epochs=np.int64(3), seed=np.uint8(7), data_dir=tmp_path
+    )
+    assert (config.learning_rate, config.epochs, config.seed) == (0.5, 3, 7)
+    assert config.data_dir == str(tmp_path)
+    assert [type(value) for value in (config.learning_rate, config.epochs)] == [float, int]
+    assert mnist_lib.TrainConfig.from_json(config.to_json()) == config
 
 
 def test_workers_may_differ_in_where_their_data_is():

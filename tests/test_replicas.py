@@ -12,14 +12,12 @@ import mnist_lib
 from mnist_lib.models import batch_parts
 from mnist_lib.models.layers import Dropout
 from mnist_lib.training import (
-    added_losses,
-    local_gradients,
+    keras_internals,
     losses,
     optimizers,
-    replica_seeds,
+    replica_step,
     trainable,
 )
-from mnist_lib.training import trainer as trainer_module
 
 NUM_STEPS = 20
 BATCH_SIZE = 48
@@ -187,18 +185,17 @@ def test_accumulation_is_the_large_batch(
     assert found.same_counts(one_replica_without_batch_norm)
 
 
-def _reduce_only_the_metrics(local):
+def _reduce_only_the_metrics(tensors):
     """Leaves the gradients to Keras's `apply`, as most custom loops do."""
-    loss, correct = tf.distribute.get_replica_context().all_reduce(
-        tf.distribute.ReduceOp.SUM, [local.loss, local.num_correct]
-    )
-    return local.gradients, loss, correct
+    *gradients, loss, correct = tensors
+    context = tf.distribute.get_replica_context()
+    return [*gradients, *context.all_reduce(tf.distribute.ReduceOp.SUM, [loss, correct])]
 
 
 def _leave_reduction_to_keras(monkeypatch):
-    monkeypatch.setattr(trainer_module, "all_reduce_sum", _reduce_only_the_metrics)
+    monkeypatch.setattr(replica_step, "all_reduce_sum", _reduce_only_the_metrics)
     monkeypatch.setattr(
-        trainer_module, "gradients_already_reduced", lambda optimizer: contextlib.nullcontext()
+        keras_internals, "reduced_elsewhere", lambda optimizer: contextlib.nullcontext()
     )
 
 
@@ -210,8 +207,8 @@ def _count_regularization_on_each_replica(monkeypatch):
 
 
 def _added_losses_as_keras_keeps_them(monkeypatch):
-    monkeypatch.setattr(added_losses, "kept_apart", lambda model: contextlib.nullcontext())
-    monkeypatch.setattr(added_losses, "weight_penalties", lambda model: model.losses)
+    monkeypatch.setattr(keras_internals, "losses_apart", lambda model: contextlib.nullcontext())
+    monkeypatch.setattr(keras_internals, "weight_penalties", lambda model: model.losses)
 
 
 def _average_over_the_replica_only(monkeypatch):
@@ -238,7 +235,7 @@ def _average_once_per_replica(monkeypatch):
 
 
 def _normalise_each_replica(monkeypatch):
-    monkeypatch.setattr(trainable, "check_batch_normalization", lambda *_: None)
+    monkeypatch.setattr(trainable, "check", lambda *_, **__: None)
 
 
 @pytest.mark.parametrize(
@@ -264,7 +261,7 @@ def test_the_comparison_notices_parts_that_draw_the_same(
     run, one_replica_without_batch_norm, monkeypatch
 ):
     monkeypatch.setattr(
-        local_gradients.batch_parts,
+        replica_step.batch_parts,
         "accumulation_part",
         lambda index, count: contextlib.nullcontext(),
     )
@@ -391,7 +388,7 @@ def test_keras_random_layers_draw_differently_in_each_part(small_dataset):
 
 def test_the_comparison_notices_draws_that_are_the_same(small_dataset, monkeypatch):
     monkeypatch.setattr(
-        replica_seeds, "different_in_each_part", lambda model: contextlib.nullcontext()
+        keras_internals, "seeds_of_each_part", lambda model: contextlib.nullcontext()
     )
     alone, _ = _draws_per_part(1, 1, small_dataset.train)
     mean, _ = _draws_per_part(2, 1, small_dataset.train)

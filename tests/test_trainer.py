@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 import mnist_lib
-from mnist_lib.training import trainer as trainer_module
+from mnist_lib.training import keras_internals
 
 
 def _trainer(num_replicas: int = 1, model: str = "mlp", optimizer: str = "adam", **options):
@@ -91,7 +91,7 @@ def test_parity_would_notice_a_second_reduction(small_dataset, monkeypatch):
     """If Keras summed the gradients again, two replicas would take double steps."""
     reduce_again = keras.optimizers.SGD._all_reduce_sum_gradients
     monkeypatch.setattr(
-        trainer_module, "gradients_already_reduced", lambda optimizer: tf.name_scope("reduced")
+        keras_internals, "reduced_elsewhere", lambda optimizer: tf.name_scope("reduced")
     )
     assert keras.optimizers.SGD._all_reduce_sum_gradients is reduce_again
     one, two = (_ten_steps(n, small_dataset.train, small_dataset.test, "sgd")[1][0] for n in (1, 2))
@@ -234,10 +234,10 @@ def test_wrong_use_is_refused(small_dataset):
     uneven = mnist_lib.Trainer(model, mnist_lib.build_optimizer("sgd", 0.1), accumulation_steps=5)
     with pytest.raises(mnist_lib.errors.ConfigError, match="multiple of 5"):
         _batches(uneven, small_dataset.train)
-    with pytest.raises(mnist_lib.errors.ConfigError, match="the data set has no end"):
+    with pytest.raises(mnist_lib.errors.ConfigError, match="data: has no end"):
         mnist_lib.Evaluator(model).evaluate(mnist_lib.train_batches(small_dataset.train, 8))
     empty = mnist_lib.eval_batches(small_dataset.test).take(0)
-    with pytest.raises(mnist_lib.errors.ConfigError, match="the data set is empty"):
+    with pytest.raises(mnist_lib.errors.ConfigError, match="data: has no examples"):
         mnist_lib.Evaluator(model).evaluate(empty)
     averaging = mnist_lib.Trainer(
         model,

@@ -12,11 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-# The coordination service, which has no public name.
-from tensorflow.python.eager import context
-
 from mnist_lib import errors
-from mnist_lib.distribution import clusters
+from mnist_lib.distribution import clusters, tensorflow_internals
 
 _TEXT_BYTES = 16 * 1024
 _TASK = re.compile(r"/job:(\w+)/(?:replica:\d+/)?task:(\d+)")
@@ -157,13 +154,13 @@ class Workers:
         report = f"<<<{self._cluster.describe(self._cluster.index)} has failed: {line}>>>"
         # A cluster that is broken already has nobody to tell.
         with contextlib.suppress(tf.errors.OpError):
-            context.context().report_error_to_cluster(tf.errors.ABORTED, report)
+            tensorflow_internals.report_error_to_cluster(report)
 
     def _wait_for_others(self) -> None:
         """Waits until no other worker is inside a collective operation any more."""
         # What the run has done is done, whether or not the others come.
         with contextlib.suppress(tf.errors.OpError):
-            context.context().wait_at_barrier("mnist_lib_end", self._timeout_seconds * 1000)
+            tensorflow_internals.wait_at_barrier("mnist_lib_end", self._timeout_seconds * 1000)
 
     def _exchange(self, text: str) -> list[str]:
         """Returns the text that each worker passed, the chief's first."""

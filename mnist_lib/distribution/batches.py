@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from mnist_lib import errors
+from mnist_lib.distribution import division, tensorflow_internals
 
 
 def distribute_batches(batches: tf.data.Dataset, strategy: tf.distribute.Strategy):
@@ -12,7 +15,7 @@ def distribute_batches(batches: tf.data.Dataset, strategy: tf.distribute.Strateg
 
     Replica r of R gets rows `r * B / R` to `(r + 1) * B / R` of each batch of B, on one
     machine or several, so the images of a step do not depend on R. Every worker
-    reads the same data set; nothing is sharded.
+    reads the same data set; nothing is sharded. The strategy is left as it was.
 
     Args:
       batches: a data set whose elements all have the same static first dimension B.
@@ -24,47 +27,65 @@ def distribute_batches(batches: tf.data.Dataset, strategy: tf.distribute.Strateg
     Raises:
       ConfigError: B is not static, or cannot be divided by R.
     """
+    batch_size = static_batch_size(batches)
+
+    def rows_of_batches(rows: slice) -> tf.data.Dataset:
+        if rows == slice(0, batch_size):
+            return batches
+        return batches.map(lambda *element: tf.nest.map_structure(lambda x: x[rows], element))
+
+    return distribute_rows(rows_of_batches, batch_size, strategy)
+
+
+def distribute_rows(
+    rows_of_batches: Callable[[slice], tf.data.Dataset],
+    batch_size: int,
+    strategy: tf.distribute.Strategy,
+):
+    """Distributes batches of which each input pipeline makes only its own rows.
+
+    Args:
+      rows_of_batches: returns the data set of some rows of all global batches.
+      batch_size: rows of a global batch, B.
+      strategy: the strategy to iterate under, left as it was.
+
+    Returns:
+      As `distribute_batches`.
+
+    Raises:
+      ConfigError: B cannot be divided by the number of replicas.
+    """
     num_replicas = strategy.num_replicas_in_sync
-    global_batch_size = static_batch_size(batches)
-    if global_batch_size % num_replicas:
-        raise errors.ConfigError(
-            "batch_size",
-            f"{global_batch_size} cannot be divided among {num_replicas} replicas; choose a "
-            f"multiple of {num_replicas}",
-        )
-    replica_batch_size = global_batch_size // num_replicas
+    division.check_divides(batch_size, num_replicas)
+    replica_batch_size = batch_size // num_replicas
 
     def for_pipeline(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        rows = global_batch_size // context.num_input_pipelines
-        first = context.input_pipeline_id * rows
-        local = batches
-        if context.num_input_pipelines > 1:
-            local = local.map(
-                lambda *element: tf.nest.map_structure(lambda x: x[first : first + rows], element)
-            )
-        if rows > replica_batch_size:
+        count = batch_size // context.num_input_pipelines
+        first = context.input_pipeline_id * count
+        local = rows_of_batches(slice(first, first + count))
+        if count > replica_batch_size:
             local = local.rebatch(replica_batch_size, drop_remainder=True)
         return local.prefetch(2)
 
-    return strategy.distribute_datasets_from_function(for_pipeline, _input_options(strategy))
-
-
-def _input_options(strategy: tf.distribute.Strategy) -> tf.distribute.InputOptions | None:
-    """Returns how images reach the replicas; None for TensorFlow's own way.
-
-    By default an iterator per device fetches ahead, which pays on GPUs. On CPUs it
-    copies for nothing, and its tuner's thread, which no option switches off, may
-    take up to a minute to end (TensorFlow 2.21), at every evaluation.
-    """
-    # MultiWorkerMirroredStrategy cannot; without a strategy there is no such iterator.
-    if type(strategy) is not tf.distribute.MirroredStrategy:
-        return None
-    if any("GPU" in device for device in strategy.extended.worker_devices):
-        return None
-    return tf.distribute.InputOptions(
+    if not _is_on_cpus_of_one_process(strategy):
+        return strategy.distribute_datasets_from_function(for_pipeline)
+    # By default an iterator per device fetches ahead, which pays on GPUs. On CPUs it
+    # copies for nothing, and its tuner's thread, which no option switches off, may
+    # take up to a minute to end (TensorFlow 2.21), at every evaluation.
+    options = tf.distribute.InputOptions(
         experimental_fetch_to_device=False,
         experimental_replication_mode=tf.distribute.InputReplicationMode.PER_REPLICA,
     )
+    with tensorflow_internals.input_devices_kept(strategy):
+        return strategy.distribute_datasets_from_function(for_pipeline, options)
+
+
+def _is_on_cpus_of_one_process(strategy: tf.distribute.Strategy) -> bool:
+    # MultiWorkerMirroredStrategy has no pipeline per replica; without a strategy there is
+    # no iterator per device.
+    if type(strategy) is not tf.distribute.MirroredStrategy:
+        return False
+    return not any("GPU" in device for device in strategy.extended.worker_devices)
 
 
 def static_batch_size(batches: tf.data.Dataset) -> int:

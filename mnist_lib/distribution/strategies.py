@@ -1,4 +1,4 @@
-"""Distribution strategies by name, and how a global batch is divided among replicas."""
+"""Distribution strategies by name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import logging
 import tensorflow as tf
 
 from mnist_lib import choices, errors
-from mnist_lib.distribution import clusters, rendezvous
+from mnist_lib.distribution import clusters, rendezvous, tensorflow_internals
 
 _logger = logging.getLogger(__name__)
 
@@ -85,31 +85,13 @@ def _join_workers(timeout_seconds: int) -> tf.distribute.MultiWorkerMirroredStra
     count = len(cluster.tasks)
     _logger.info("%s of %d: waiting for all, at most %d s", own, count, timeout_seconds)
     rendezvous.wait_for_all(cluster, timeout_seconds)
-    _configure_coordination(cluster, timeout_seconds)
+    # TensorFlow notices a silent worker in half of the time.
+    tensorflow_internals.configure_coordination(
+        [job for job, _ in cluster.tasks], cluster.tasks[0], timeout_seconds * 1000 // 2
+    )
     # All were there a moment ago. If one is lost just now, TensorFlow does not return.
     faulthandler.dump_traceback_later(timeout_seconds, exit=True)
     try:
         return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
     finally:
         faulthandler.cancel_dump_traceback_later()
-
-
-def _configure_coordination(cluster: clusters.Cluster, timeout_seconds: int) -> None:
-    """Has TensorFlow notice a silent worker in half of the time."""
-    # Neither has a public name. MultiWorkerMirroredStrategy makes the same call, with
-    # default times, unless it has been made.
-    from tensorflow.compiler.xla.tsl.protobuf import coordination_config_pb2
-    from tensorflow.python.eager import context
-
-    jobs = [job for job, _ in cluster.tasks]
-    leader_job, leader_task = cluster.tasks[0]
-    context.context().configure_coordination_service(
-        service_type="standalone",
-        service_leader=f"/job:{leader_job}/replica:0/task:{leader_task}",
-        heartbeat_timeout_in_ms=timeout_seconds * 1000 // 2,
-        shutdown_barrier_timeout_in_ms=5000,
-        coordinated_jobs=[
-            coordination_config_pb2.CoordinatedJob(name=job, num_tasks=jobs.count(job))
-            for job in dict.fromkeys(jobs)
-        ],
-    )

@@ -28,13 +28,13 @@ class RunSummaries:
     the model and the configuration; `full` also histograms of the weights.
     """
 
-    def __init__(self, run_path: pathlib.Path, level: str, resumed_at: int | None = None):
+    def __init__(self, run_path: pathlib.Path, level: str, step: int = 0):
         """Opens nothing yet; cleans the event files that an earlier process left.
 
         Args:
           run_path: the run's folder.
           level: one of the levels above.
-          resumed_at: the step of the restored checkpoint; None to start from nothing.
+          step: the step that training goes on from; 0: from nothing.
         """
         self._run_path = run_path
         self._level = level
@@ -44,10 +44,10 @@ class RunSummaries:
         for split in SPLITS:
             for path in sorted((run_path / split).glob("events.out.tfevents.*")):
                 # The test comes last and is repeated whenever a run is not finished.
-                if resumed_at is None or split == "test":
+                if step == 0 or split == "test":
                     path.unlink()
                 else:
-                    drop_events_after(path, resumed_at)
+                    drop_events_after(path, step)
 
     def scalars(self, split: str, step: int, values: dict[str, float]) -> None:
         """Writes one scalar per tag.

@@ -24,7 +24,7 @@ import tensorflow as tf
 from mnist_lib import errors
 from mnist_lib.distribution import strategies
 from mnist_lib.parity import compare, record
-from mnist_lib.training import losses, optimizers
+from mnist_lib.training import losses, optimizers, replica_step
 
 _EVALUATION_BATCHES = 20
 
@@ -68,7 +68,7 @@ def check_replica_parity(
     loss: str | losses.PerExampleLoss = "cross_entropy",
     build_metrics: Callable[[], Sequence[keras.metrics.Metric]] | None = None,
     make_batches: Callable[[keras.Model, int], tf.data.Dataset] | None = None,
-    reduce_gradients: record.ReduceGradients | None = None,
+    reduce_gradients: replica_step.ReduceGradients | None = None,
     num_replicas: int = 2,
     num_steps: int = 3,
     batch_size: int = 24,

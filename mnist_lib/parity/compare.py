@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from mnist_lib.parity import record
+from mnist_lib.training import keras_internals
 
 STAGES = ("input", "forward", "loss", "gradient", "reduction", "update", "state", "metric")
 
@@ -143,9 +144,9 @@ def _forward_difference(model, one, many, step, tolerance) -> Iterator[Differenc
         for name, expected, found in _pairs(one.layer_outputs, many.layer_outputs)
     ]
     for difference in first_difference("forward", step, compared):
-        layers = {layer.name: layer for layer in model._flatten_layers()}
+        layers = {layer.name: layer for layer in keras_internals.flat_layers(model)}
         layer = layers.get(difference.name)
-        if layer is not None and layer._seed_generators:
+        if layer is not None and keras_internals.seed_generators(layer):
             difference = dataclasses.replace(difference, advice=_DROPOUT_ADVICE)
         elif layer is not None and layer.non_trainable_variables:
             # Statistics of the batch: of the rows of one replica.

@@ -2,7 +2,7 @@
 
 A step is taken apart into what can differ between numbers of replicas: the rows, the
 output of each layer, the losses, each replica's gradient, the reduced gradient, the
-variables after the update. It is built from the same parts as `Trainer`'s.
+variables after the update. It is the step that `Trainer` takes, with all its values kept.
 """
 
 from __future__ import annotations
@@ -15,17 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from mnist_lib.distribution.batches import distribute_batches
-from mnist_lib.training import (
-    added_losses,
-    local_gradients,
-    losses,
-    optimizers,
-    replica_seeds,
-    trainer,
-)
-
-# Gradients of one replica in replica context to those of the global batch.
-ReduceGradients = Callable[[list[tf.Tensor]], list[tf.Tensor]]
+from mnist_lib.training import keras_internals, losses, replica_step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +27,7 @@ class Recipe:
     build_metrics: Callable[[], Sequence[keras.metrics.Metric]]
     make_batches: Callable[[keras.Model, int], tf.data.Dataset]
     loss: str | losses.PerExampleLoss
-    reduce_gradients: ReduceGradients | None
+    reduce_gradients: replica_step.ReduceGradients | None
     batch_size: int
 
 
@@ -87,9 +77,14 @@ class RecordingTrainer:
             self.optimizer = recipe.build_optimizer()
             self.optimizer.build(self.model.trainable_variables)
             self.metrics = list(recipe.build_metrics())
-        self._updating = optimizers.updating_optimizer(self.optimizer)
-        self._probe, self.layer_names = _probe(self.model)
-        self._names: dict[str, list[str]] = {}
+        probe, self.layer_names = _probe(self.model)
+        self._replica_step = replica_step.ReplicaStep(
+            self.model,
+            self.optimizer,
+            self._loss,
+            forward=lambda images: probe(images, training=True),
+            reduce_gradients=recipe.reduce_gradients,
+        )
         self._traced_step = tf.function(self._step)
         self._traced_evaluation = tf.function(self._evaluation)
 
@@ -144,48 +139,20 @@ class RecordingTrainer:
         return [copy.numpy() for copy in copies]
 
     def _step(self, batches):
-        with (
-            trainer.gradients_already_reduced(self._updating),
-            replica_seeds.different_in_each_part(self.model),
-            added_losses.kept_apart(self.model),
-        ):
-            return self._strategy.run(self._replica_step, args=(next(batches),))
+        with keras_internals.tracing_a_step(self.model, self.optimizer):
+            return self._strategy.run(self._on_replica, args=(next(batches),))
 
-    def _replica_step(self, batch) -> dict[str, dict[str, tf.Tensor]]:
+    def _on_replica(self, batch) -> dict[str, dict[str, tf.Tensor]]:
         images, labels = batch
-        context = tf.distribute.get_replica_context()
-        num_replicas = context.num_replicas_in_sync
-        variables = self.model.trainable_variables
-        with tf.GradientTape() as tape:
-            with added_losses.collecting() as added:
-                outputs = self._probe(images, training=True)
-            logits = outputs[-1]
-            example_losses = self._loss(labels, logits)
-            share = losses.scaled_loss(
-                example_losses,
-                labels.shape[0] * num_replicas,
-                [*added, *added_losses.weight_penalties(self.model)],
-                num_replicas,
-            )
-            scaled = self.optimizer.scale_loss(share)
-        gradients = tape.gradient(scaled, [variable.value for variable in variables])
-        paths = [
-            v.path for v, gradient in zip(variables, gradients, strict=True) if gradient is not None
-        ]
-        present = [tf.convert_to_tensor(g) for g in gradients if g is not None]
-        if self._recipe.reduce_gradients is None:
-            local = local_gradients.LocalGradients(share, tf.zeros([], share.dtype), present)
-            reduced, _, _ = trainer.all_reduce_sum(local)
-        else:
-            reduced = self._recipe.reduce_gradients(present)
-        given = iter(reduced)
-        self.optimizer.apply([None if g is None else next(given) for g in gradients], variables)
+        values = self._replica_step.compute(images, labels)
+        self._replica_step.update(values.gradients)
+        paths = [variable.path for variable in self.model.trainable_variables]
         return {
             "inputs": {"images": tf.identity(images), "labels": tf.identity(labels)},
-            "layers": dict(zip(self.layer_names, outputs, strict=True)),
-            "losses": {"example_losses": example_losses, "loss_share": share},
-            "local_gradients": dict(zip(paths, present, strict=True)),
-            "reduced_gradients": dict(zip(paths, reduced, strict=True)),
+            "layers": dict(zip(self.layer_names, values.outputs, strict=True)),
+            "losses": {"example_losses": values.example_losses, "loss_share": values.loss_share},
+            "local_gradients": _present(paths, values.local_gradients),
+            "reduced_gradients": _present(paths, values.gradients),
         }
 
     def _evaluation(self, batch) -> None:
@@ -196,6 +163,11 @@ class RecordingTrainer:
                 metric.update_state(labels, logits, sample_weight=tf.cast(mask, tf.float32))
 
         self._strategy.run(on_replica, args=(batch,))
+
+
+def _present(paths: list[str], gradients: list[tf.Tensor | None]) -> dict[str, tf.Tensor]:
+    pairs = zip(paths, gradients, strict=True)
+    return {path: gradient for path, gradient in pairs if gradient is not None}
 
 
 def _probe(model: keras.Model) -> tuple[Callable, list[str]]:

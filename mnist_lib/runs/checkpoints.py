@@ -18,7 +18,7 @@ import keras
 import tensorflow as tf
 
 from mnist_lib import errors
-from mnist_lib.training import optimizers
+from mnist_lib.training import keras_internals
 
 _logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def checkpoint_of(
     return tf.train.Checkpoint(
         model=_values(model.variables),
         optimizer=_values(optimizer.variables),
-        averages=_values(optimizers.averaged_weights(optimizer)),
+        averages=_values(keras_internals.moving_averages(optimizer)),
         run=state,
     )
 
@@ -134,22 +134,7 @@ class CheckpointDirectory:
         if not steps:
             return None
         self._report_state_file(steps[-1])
-        damage: list[str] = []
-        for step in reversed(steps):
-            prefix = self._prefix(step)
-            problem = checkpoint_problem(prefix)
-            if problem is None:
-                for line in damage:
-                    _logger.warning("%s; falling back to %s", line, prefix)
-                self._read(prefix)
-                return step
-            damage.append(f"{prefix}: {problem}")
-        raise errors.CheckpointError(
-            f"{self.directory}: no usable checkpoint among {len(steps)} ({'; '.join(damage)}). "
-            "Restore them from a copy, or start again with a new --workdir."
-        )
-
-    def _read(self, prefix: pathlib.Path) -> None:
+        prefix = newest_whole_prefix(self.directory)
         try:
             self._checkpoint.read(str(prefix)).assert_consumed()
         except (AssertionError, *_READ_ERRORS) as error:
@@ -157,11 +142,14 @@ class CheckpointDirectory:
                 f"{prefix}: does not fit this run's model and optimizer ({_first_line(error)}). "
                 "Start again with a new --workdir."
             ) from error
+        return step_of(prefix)
 
     def _prefix(self, step: int) -> pathlib.Path:
         return self.directory / f"ckpt-{step}"
 
     def _files(self, step: int) -> list[pathlib.Path]:
+        if not self.directory.is_dir():
+            return []
         return [
             path
             for path in self.directory.iterdir()
@@ -215,21 +203,30 @@ def checkpoint_problem(prefix: pathlib.Path) -> str | None:
     return None
 
 
-def latest_whole_prefix(directory: pathlib.Path) -> pathlib.Path:
-    """Returns the prefix of the newest whole checkpoint in a folder.
+def newest_whole_prefix(directory: pathlib.Path) -> pathlib.Path:
+    """Returns the prefix of the newest whole checkpoint; names those that are passed over.
 
     Raises:
       CheckpointError: there is none.
     """
+    damage: list[str] = []
     for step in reversed(checkpoint_steps(directory)):
         prefix = directory / f"ckpt-{step}"
         problem = checkpoint_problem(prefix)
         if problem is None:
+            for line in damage:
+                _logger.warning("%s; falling back to %s", line, prefix)
             return prefix
-        _logger.warning("%s: %s; trying an older one", prefix, problem)
+        damage.append(f"{prefix}: {problem}")
     raise errors.CheckpointError(
-        f"{directory}: no usable checkpoint. Pass the --workdir of a run that has saved one."
+        f"{directory}: no usable checkpoint among {len(damage)} ({'; '.join(damage) or 'none'}). "
+        "Restore them from a copy, or start again with a new --workdir."
     )
+
+
+def step_of(prefix: pathlib.Path) -> int:
+    """Returns the step in the name of a checkpoint."""
+    return int(prefix.name.removeprefix("ckpt-"))
 
 
 def _fsync(path: pathlib.Path) -> None:

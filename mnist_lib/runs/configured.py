@@ -5,11 +5,10 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from mnist_lib import models
-from mnist_lib.training import augmentation
+from mnist_lib import errors, models
 from mnist_lib.datasets import loading
-from mnist_lib.training import losses, optimizers, trainer
 from mnist_lib.runs.config import TrainConfig
+from mnist_lib.training import augmentation, losses, optimizers, trainer
 
 
 def load_dataset(config: TrainConfig) -> loading.ImageDataset:
@@ -47,6 +46,9 @@ def build_trainer(
       num_train_examples: images to train on, from which its number of steps follows.
       num_classes: number of logits.
       strategy: where to train.
+
+    Raises:
+      ConfigError: XLA is asked for and would only slow the model down.
     """
     schedule = optimizers.LearningRate(
         config.lr_schedule,
@@ -56,6 +58,8 @@ def build_trainer(
     )
     with strategy.scope():
         model = build_model(config, num_classes)
+        if config.jit_compile:
+            _check_gains_by_xla(model)
         optimizer = optimizers.build_optimizer(
             config.optimizer,
             schedule,
@@ -77,3 +81,14 @@ def build_trainer(
         accumulation_steps=config.accumulation_steps,
         jit_compile=config.jit_compile,
     )
+
+
+def _check_gains_by_xla(model: keras.Model) -> None:
+    convolutions = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
+    slow = [layer.name for layer in model.layers if isinstance(layer, convolutions)]
+    if slow and not tf.config.list_logical_devices("GPU"):
+        raise errors.ConfigError(
+            "jit_compile",
+            f"XLA makes convolutions ({', '.join(slow)}) on a CPU about five times slower; "
+            "leave it out",
+        )

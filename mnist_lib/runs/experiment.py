@@ -6,14 +6,11 @@ import contextlib
 import dataclasses
 import logging
 import os
-import time
-
-import tensorflow as tf
 
 from mnist_lib import choices, errors
 from mnist_lib.datasets import catalog, loading, preparation
-from mnist_lib.distribution import agreement, strategies
-from mnist_lib.runs import configured, interruption, run_directory, run_loop
+from mnist_lib.distribution import agreement, division, strategies, tensorflow_internals
+from mnist_lib.runs import configured, interruption, opening, provenance, run_directory
 from mnist_lib.runs.config import TrainConfig
 
 _logger = logging.getLogger(__name__)
@@ -30,7 +27,7 @@ def train_and_evaluate(
 
     Args:
       config: the configuration.
-      workdir: the run directory, whose parent exists; None for a new one in `runs/`.
+      workdir: the run directory, made with its parents; None for a new one in `runs/`.
       data: what to train on, instead of loading `config.dataset`.
       allow_other_replicas: whether a run may go on with another strategy or number
         of replicas than it was started with (no longer bitwise the same then).
@@ -47,7 +44,6 @@ def train_and_evaluate(
       WorkerLostError: another worker of the run is lost or has failed.
       CheckpointError, StorageError: from reading or writing checkpoints.
     """
-    started = time.monotonic()
     if workdir is not None:  # before the data is loaded
         results = _finished_results(
             run_directory.RunDirectory(workdir), config, allow_other_replicas
@@ -62,10 +58,12 @@ def train_and_evaluate(
         worker_timeout_seconds=config.worker_timeout_seconds,
     )
     workers = agreement.Workers(strategy, config.worker_timeout_seconds)
-    with workers.ending_together():
-        workers.check_same(config.common_fields() | run_directory.versions())
-        _check_devices(config, strategy)
-        return _run(config, workdir, data, allow_other_replicas, workers, started)
+    with workers.ending_together(), tensorflow_internals.op_determinism(config.deterministic):
+        workers.check_same(config.common_fields() | provenance.versions())
+        division.check_divides(
+            config.batch_size, strategy.num_replicas_in_sync, config.accumulation_steps
+        )
+        return _run(config, workdir, data, allow_other_replicas, workers)
 
 
 def _run(
@@ -74,7 +72,6 @@ def _run(
     data: loading.ImageDataset | None,
     allow_other_replicas: bool,
     workers: agreement.Workers,
-    started: float,
 ) -> dict:
     """Loads the data and trains, as one of `workers`."""
     is_auto = data is None and config.dataset == choices.AUTO
@@ -87,7 +84,7 @@ def _run(
         # Again, now that no other process can change it.
         results = _finished_results(run, config, allow_other_replicas)
         if results is None:
-            results = run_loop.RunLoop(config, run, data, workers, stop).run(started)
+            results = opening.open_run(config, run, data, workers, stop).run()
     if is_auto and data.name != catalog.MNIST.name:
         preparation.warn_of_substitute()
     return results
@@ -108,17 +105,3 @@ def _finished_results(
     if results is not None:
         _logger.info("%s: finished at step %d, nothing to do", run.path, results["step"])
     return results
-
-
-def _check_devices(config: TrainConfig, strategy: tf.distribute.Strategy) -> None:
-    on_cpu = not tf.config.list_logical_devices("GPU")
-    if config.jit_compile and on_cpu and "pooling" in choices.MODEL_OPTIONS[config.model]:
-        raise errors.ConfigError(
-            "jit_compile", "XLA makes convolutions on a CPU about five times slower; leave it out"
-        )
-    if config.batch_size % strategy.num_replicas_in_sync:
-        raise errors.ConfigError(
-            "batch_size",
-            f"{config.batch_size} cannot be divided among the {strategy.num_replicas_in_sync} "
-            f"replicas of {config.strategy}; choose a multiple",
-        )

@@ -15,12 +15,11 @@ import numpy as np
 import tensorflow as tf
 
 from mnist_lib import choices, errors
-from mnist_lib.datasets import catalog, loading, pipelines
-from mnist_lib.training.metrics import EvalMetrics
+from mnist_lib.datasets import catalog, loading
 from mnist_lib.runs import checkpoints, configured, run_directory
-from mnist_lib.training import evaluator
 from mnist_lib.runs.config import TrainConfig
-
+from mnist_lib.training import evaluator
+from mnist_lib.training.metrics import EvalMetrics
 
 
 def load_config(workdir: str | os.PathLike[str]) -> TrainConfig:
@@ -58,12 +57,13 @@ def load_model(workdir: str | os.PathLike[str], checkpoint: str = "last") -> ker
     """
     choices.check("checkpoint", checkpoint)
     config = load_config(workdir)
-    if checkpoint == "best" and not config.validation_size:
-        raise errors.ConfigError(
-            "checkpoint", "the run has no best: it held out no validation images"
-        )
     run = run_directory.RunDirectory(workdir)
-    prefix = checkpoints.latest_whole_prefix(run.checkpoints if checkpoint == "last" else run.best)
+    folder = run.checkpoints if checkpoint == "last" else run.best
+    if checkpoint == "best" and not folder.exists():
+        raise errors.ConfigError(
+            "checkpoint", f"{run.path} has no best: nothing has been validated there"
+        )
+    prefix = checkpoints.newest_whole_prefix(folder)
     num_classes = len(catalog.dataset_info(config.dataset).class_names)
     model = configured.build_model(config, num_classes)
     checkpoints.read_model(model, prefix, averaged=config.ema_momentum is not None)
@@ -94,8 +94,8 @@ def evaluate(
     choices.check("split", split)
     config = load_config(workdir)
     if data is None:
-        facts = run_directory.RunDirectory(workdir).read_provenance() or {}
-        trained_on = facts.get("dataset", config.dataset)
+        entries = run_directory.RunDirectory(workdir).read_provenance()
+        trained_on = entries[0].get("dataset") if entries else config.dataset
         if trained_on not in choices.NAMES["dataset"] and "dataset" not in data_options:
             raise errors.ConfigError(
                 "data",
@@ -107,9 +107,7 @@ def evaluate(
             "split", f"{data.name} has no {split} images (validation_size is 0)"
         )
     model = load_model(workdir, checkpoint)
-    metrics = evaluator.Evaluator(model, loss=config.loss).evaluate(
-        pipelines.eval_batches(getattr(data, split))
-    )
+    metrics = evaluator.Evaluator(model, loss=config.loss).evaluate(getattr(data, split))
     return dataclasses.replace(metrics, dataset=data.name, class_names=data.class_names)
 
 

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_STOPPED_AT_ONCE = b"error: stopped at once by a second signal; start again to go on\n"
 
 
 class StopRequest:
@@ -50,15 +51,19 @@ def stop_on_signal() -> Iterator[StopRequest]:
     writer.setblocking(False)
 
     def watch() -> None:
-        while number := reader.recv(1):
-            if number[0] not in _SIGNALS:
-                continue
-            if request.signal_name is not None:
-                os.write(2, b"error: stopped at once by a second signal; start again to go on\n")
-                os._exit(os.EX_TEMPFAIL)
-            request.signal_name = signal.Signals(number[0]).name
+        with reader:
+            while number := reader.recv(1):
+                if number[0] not in _SIGNALS:
+                    continue
+                if request.signal_name is not None:
+                    os.write(
+                        2, b"error: stopped at once by a second signal; start again to go on\n"
+                    )
+                    os._exit(os.EX_TEMPFAIL)
+                request.signal_name = signal.Signals(number[0]).name
 
-    threading.Thread(target=watch, daemon=True).start()
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
     previous_fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     previous = {number: signal.signal(number, lambda *_: None) for number in _SIGNALS}
     try:
@@ -68,3 +73,4 @@ def stop_on_signal() -> Iterator[StopRequest]:
             signal.signal(number, handler)
         signal.set_wakeup_fd(previous_fd)
         writer.close()  # ends the thread
+        watcher.join()

@@ -6,16 +6,13 @@ import contextlib
 import json
 import os
 import pathlib
-import platform
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from importlib import metadata
 
 import filelock
 
-from mnist_lib import errors, files, version
+from mnist_lib import errors, files
+from mnist_lib.runs import provenance
 from mnist_lib.runs.config import TrainConfig
 
 
@@ -35,6 +32,7 @@ class RunDirectory:
         self.checkpoints = self.path / "checkpoints"
         self.best = self.path / "best"
         self.config_path = self.path / "config.json"
+        self.provenance_path = self.path / "run.json"
         self.results_path = self.path / "results.json"
 
     def read_config(self) -> TrainConfig | None:
@@ -54,15 +52,21 @@ class RunDirectory:
         Raises:
           CorruptDataError: the file cannot be read or understood.
         """
-        return _read_json(self.results_path)
+        if not self.results_path.is_file():
+            return None
+        with _reading(self.results_path):
+            return dict(**json.loads(self.results_path.read_text()))
 
-    def read_provenance(self) -> dict | None:
-        """Returns what `write_provenance` wrote; None if there is nothing yet.
+    def read_provenance(self) -> list[dict]:
+        """Returns what each process that worked on the run was, the first one first.
 
         Raises:
           CorruptDataError: the file cannot be read or understood.
         """
-        return _read_json(self.path / "run.json")
+        if not self.provenance_path.is_file():
+            return []
+        with _reading(self.provenance_path):
+            return [dict(**entry) for entry in json.loads(self.provenance_path.read_text())]
 
     def check_same_data(self, facts: dict) -> None:
         """Checks that the images are those that the run was started with.
@@ -70,16 +74,16 @@ class RunDirectory:
         Raises:
           ConfigError: they are others.
         """
-        before = self.read_provenance() or {}
-        for split in ("train", "validation"):
-            key = f"{split}_sha256"
-            if before.get(key, facts[key]) != facts[key]:
-                raise errors.ConfigError(
-                    "dataset",
-                    f"its {split} images (SHA-256 {facts[key][:16]}...) are not those that the "
-                    f"run in {self.path} was started with ({before[key][:16]}...); pass a new "
-                    "--workdir",
-                )
+        for first in self.read_provenance()[:1]:
+            for split in ("train", "validation"):
+                key = f"{split}_sha256"
+                if first.get(key, facts[key]) != facts[key]:
+                    raise errors.ConfigError(
+                        "dataset",
+                        f"its {split} images (SHA-256 {facts[key][:16]}...) are not those that the "
+                        f"run in {self.path} was started with ({first[key][:16]}...); pass a new "
+                        "--workdir",
+                    )
 
     def has_begun(self) -> bool:
         """Whether training has left anything here."""
@@ -89,22 +93,16 @@ class RunDirectory:
         """Checks that a run can be written here, without making anything.
 
         Raises:
-          OutputError: the parent is missing or not writable, or the folder holds
-            something other than a run.
+          OutputError: it cannot be made or written, or it holds something other than a run.
         """
-        parent = self.path.absolute().parent
-        if not self.path.exists():
-            if not parent.is_dir():
-                raise errors.OutputError(
-                    f"{parent}: no such directory. Make it, or pass another --workdir."
-                )
-            if not os.access(parent, os.W_OK):
-                raise errors.OutputError(f"{parent}: is not writable. Pass another --workdir.")
-        elif not self.path.is_dir() or not os.access(self.path, os.W_OK):
+        there = self.path.absolute()
+        while not there.exists() and there != there.parent:
+            there = there.parent
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
             raise errors.OutputError(
-                f"{self.path}: is not a writable directory. Pass another --workdir."
+                f"{there}: is not a writable directory. Pass another --workdir."
             )
-        elif self.read_config() is None and self._foreign_files():
+        if self.path.exists() and self.read_config() is None and self._foreign_files():
             raise errors.OutputError(
                 f"{self.path}: is not empty and holds no config.json of a run "
                 f"({', '.join(self._foreign_files()[:3])}). Pass an empty or new --workdir."
@@ -120,7 +118,7 @@ class RunDirectory:
         owner_path = self.path / ".lock-owner"
         lock = filelock.FileLock(self.path / ".lock")
         try:
-            self.path.mkdir(exist_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
         except filelock.Timeout as error:
             owner = owner_path.read_text() if owner_path.is_file() else "unknown"
@@ -143,9 +141,15 @@ class RunDirectory:
         """Writes `config.json`."""
         write_atomically(self.config_path, config.to_json())
 
-    def write_provenance(self, facts: dict) -> None:
-        """Writes `run.json`: `facts` and what this process is."""
-        write_atomically(self.path / "run.json", _to_json(_process_facts() | facts))
+    def append_provenance(self, facts: dict) -> list[str]:
+        """Adds an entry of this process, `facts` and what it is, to `run.json`.
+
+        Returns:
+          What differs from the process that started the run and may change rounding.
+        """
+        entries = [*self.read_provenance(), provenance.process_facts() | facts]
+        write_atomically(self.provenance_path, _to_json(entries))
+        return list(provenance.differences(entries[0], entries[-1]))
 
     def write_results(self, results: dict) -> None:
         """Writes `results.json`, the mark of a finished run."""
@@ -202,40 +206,5 @@ def _reading(path: pathlib.Path) -> Iterator[None]:
         ) from error
 
 
-def _read_json(path: pathlib.Path) -> dict | None:
-    if not path.is_file():
-        return None
-    with _reading(path):
-        return dict(**json.loads(path.read_text()))
-
-
-def _to_json(values: dict) -> str:
+def _to_json(values: dict | list) -> str:
     return json.dumps(values, indent=2) + "\n"
-
-
-def versions() -> dict:
-    """Returns the versions that the numbers of a run depend on."""
-    packages = ("tensorflow", "keras", "tensorflow-datasets", "tensorboard", "numpy")
-    return {
-        "mnist_lib": version.__version__,
-        "python": platform.python_version(),
-        "packages": {package: metadata.version(package) for package in packages},
-    }
-
-
-def _process_facts() -> dict:
-    return versions() | {
-        "platform": platform.platform(),
-        "command": sys.argv,
-        "git_commit": _git_commit(),
-    }
-
-
-def _git_commit() -> str | None:
-    """Returns the commit of the folder the command ran in; None if there is none."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()

@@ -1,7 +1,7 @@
 """Evaluation that counts every example exactly once, on any number of replicas.
 
 evaluator = Evaluator(model, strategy=strategy)
-metrics = evaluator.evaluate(eval_batches(data.validation))
+metrics = evaluator.evaluate(data.validation)
 """
 
 from __future__ import annotations
@@ -11,9 +11,13 @@ import numpy as np
 import tensorflow as tf
 
 from mnist_lib import errors
-from mnist_lib.distribution.batches import distribute_batches
+from mnist_lib.datasets import pipelines
+from mnist_lib.datasets.splits import Split
+from mnist_lib.distribution import batches as distributed
 from mnist_lib.training import losses
 from mnist_lib.training.metrics import EvalMetrics
+
+_ENDLESS = tf.data.INFINITE_CARDINALITY
 
 
 class Evaluator:
@@ -38,14 +42,15 @@ class Evaluator:
         """
         self.strategy = strategy or tf.distribute.get_strategy()
         self._model = model
-        self._loss = losses.per_example_loss(loss)
+        self._loss = losses.checked(losses.per_example_loss(loss))
         self._batch_size = replica_batch_size * self.strategy.num_replicas_in_sync
 
-    def evaluate(self, batches: tf.data.Dataset) -> EvalMetrics:
+    def evaluate(self, data: Split | tf.data.Dataset) -> EvalMetrics:
         """Evaluates the model on a finite data set.
 
         Args:
-          batches: batches of `(images, labels)` of any sizes, integer labels `[b]`.
+          data: a split; batches of `(images, labels)` of any sizes, integer labels `[b]`;
+            or such batches already distributed, each of which counts as it is.
 
         Returns:
           The loss and the confusion matrix over all examples.
@@ -53,20 +58,32 @@ class Evaluator:
         Raises:
           ConfigError: the data set is empty or endless.
         """
-        if batches.cardinality() == tf.data.INFINITE_CARDINALITY:
-            raise errors.ConfigError(
-                "batches", "the data set has no end; use take() or eval_batches()"
-            )
-        padded = batches.rebatch(self._batch_size).map(self._pad)
-        loss_sum, confusion_matrix = 0.0, 0
-        for batch in distribute_batches(padded, self.strategy):
-            batch_loss, batch_confusion = self._evaluate_batch(batch)
-            loss_sum += float(batch_loss)
-            confusion_matrix += batch_confusion.numpy()
-        metrics = EvalMetrics(loss_sum, np.asarray(confusion_matrix))
+        # All sums stay on the device until the end.
+        sums: list[tf.Tensor] = []
+        for batch in self._masked_batches(data):
+            values = self._evaluate_batch(batch)
+            sums = [a + b for a, b in zip(sums, values, strict=True)] if sums else values
+        loss_sum, confusion_matrix = sums or (0.0, np.zeros([0, 0], np.int64))
+        metrics = EvalMetrics(float(loss_sum), np.asarray(confusion_matrix))
         if not metrics.num_examples:
-            raise errors.ConfigError("batches", "the data set is empty")
+            raise errors.ConfigError("data", "has no examples to evaluate on")
         return metrics
+
+    def _masked_batches(self, data: Split | tf.data.Dataset):
+        """Returns batches of one size for the replicas; a mask says which rows are real."""
+        size = self._batch_size
+        if isinstance(data, Split):
+            return distributed.distribute_rows(
+                lambda rows: pipelines.masked_eval_batches(data, size, rows=rows),
+                size,
+                self.strategy,
+            )
+        cardinality = data.cardinality  # of distributed data a property
+        if (cardinality() if callable(cardinality) else cardinality) == _ENDLESS:
+            raise errors.ConfigError("data", "has no end; use take() or eval_batches()")
+        if not isinstance(data, tf.data.Dataset):
+            return data
+        return distributed.distribute_batches(data.rebatch(size).map(self._pad), self.strategy)
 
     def _pad(self, images: tf.Tensor, labels: tf.Tensor):
         """Fills a batch up to its full size; the mask says what is real."""
@@ -87,10 +104,10 @@ class Evaluator:
         ]
 
     def _replica_step(self, batch) -> tuple[tf.Tensor, tf.Tensor]:
-        images, labels, mask = batch
+        images, labels, *masks = batch
+        mask = masks[0] if masks else tf.ones_like(labels, tf.bool)
         logits = self._model(images, training=False)
         example_losses = tf.cast(self._loss(labels, logits), tf.float64)
-        losses.check_per_example(example_losses, labels)
         loss_sum = tf.reduce_sum(tf.where(mask, example_losses, 0.0))
         confusion_matrix = tf.math.confusion_matrix(
             labels,

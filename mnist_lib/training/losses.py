@@ -110,14 +110,16 @@ def scaled_loss(
     return share
 
 
-def check_per_example(example_losses: tf.Tensor, labels: tf.Tensor) -> None:
-    """Checks that a loss function returned `[b]` for labels `[b]`.
+def checked(loss: PerExampleLoss) -> PerExampleLoss:
+    """Returns a loss that raises ValueError unless it is `[b]` for labels `[b]`."""
 
-    Raises:
-      ValueError: it did not.
-    """
-    if example_losses.shape.rank != 1 or example_losses.shape[0] != labels.shape[0]:
-        raise ValueError(
-            f"loss: returned shape {example_losses.shape} for {labels.shape[0]} examples; it must "
-            "return one value per example and leave the averaging to the trainer"
-        )
+    def checked_loss(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        example_losses = loss(labels, logits)
+        if example_losses.shape.rank != 1 or example_losses.shape[0] != labels.shape[0]:
+            raise ValueError(
+                f"loss: returned shape {example_losses.shape} for {labels.shape[0]} examples; it "
+                "must return one value per example and leave the averaging to the trainer"
+            )
+        return example_losses
+
+    return checked_loss

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from mnist_lib import choices, errors
+from mnist_lib.training import keras_internals
 
 MOMENTUM = 0.9
 ADAMW_WEIGHT_DECAY = 0.004
@@ -97,13 +98,13 @@ class FusedAdam(keras.optimizers.Adam):
             super().update_step(gradient, variable, learning_rate)
             return
         dtype = variable.dtype
-        index = self._get_variable_index(variable)
+        momentum, velocity = keras_internals.adam_slots(self, variable)
         next_step = tf.cast(self.iterations + 1, dtype)
         beta_1, beta_2 = tf.constant(self.beta_1, dtype), tf.constant(self.beta_2, dtype)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
-            m=self._momentums[index].value.handle,
-            v=self._velocities[index].value.handle,
+            m=momentum.value.handle,
+            v=velocity.value.handle,
             beta1_power=tf.pow(beta_1, next_step),
             beta2_power=tf.pow(beta_2, next_step),
             lr=tf.cast(learning_rate, dtype),
@@ -145,41 +146,39 @@ def build_optimizer(
         whose gradient overflows (Micikevicius et al. 2018).
 
     Raises:
-      ConfigError: there is no optimizer of that name.
+      ConfigError: there is no optimizer of that name, or it lacks an option.
     """
+    given = {"weight_decay": weight_decay, "beta_1": beta_1, "beta_2": beta_2}
+    choices.check_options("optimizer", name, given)
     options: dict = {"global_clipnorm": clip_norm}
     if ema_momentum is not None:
         options |= {"use_ema": True, "ema_momentum": ema_momentum}
-    if name in ("adam", "adamw"):
-        betas = {"beta_1": beta_1, "beta_2": beta_2}
-        options |= {beta: value for beta, value in betas.items() if value is not None}
-    optimizer = _named_optimizer(name, learning_rate, weight_decay, options)
+    if name == "adamw":
+        options["weight_decay"] = ADAMW_WEIGHT_DECAY
+    options |= {option: value for option, value in given.items() if value is not None}
+    optimizer = _named_optimizer(name, learning_rate, options)
     return keras.optimizers.LossScaleOptimizer(optimizer) if scale_loss else optimizer
 
 
 def _named_optimizer(
-    name: str, learning_rate: float | LearningRate, weight_decay: float | None, options: dict
+    name: str, learning_rate: float | LearningRate, options: dict
 ) -> keras.optimizers.Optimizer:
     if name == "adam":
         return FusedAdam(learning_rate, **options)
     if name == "adamw":
-        decay = ADAMW_WEIGHT_DECAY if weight_decay is None else weight_decay
-        return FusedAdam(learning_rate, weight_decay=decay, name="adamw", **options)
+        return FusedAdam(learning_rate, name="adamw", **options)
     if name == "rmsprop":
         return keras.optimizers.RMSprop(learning_rate, **options)
     if name == "sgd":
         return keras.optimizers.SGD(learning_rate, **options)
-    if name == "momentum":
-        return keras.optimizers.SGD(learning_rate, momentum=MOMENTUM, **options)
-    raise AssertionError(name)
+    assert name == "momentum", name
+    return keras.optimizers.SGD(learning_rate, momentum=MOMENTUM, **options)
 
 
-def updating_optimizer(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
-    """Returns the optimizer that changes the weights: what a loss-scaling one wraps."""
-    return getattr(optimizer, "inner_optimizer", optimizer)
-
-
-def averaged_weights(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
-    """Returns the moving averages of the trainable variables; empty if none are kept."""
-    updating = updating_optimizer(optimizer)
-    return list(updating._model_variables_moving_average) if updating.use_ema else []
+def learning_rate(optimizer: keras.optimizers.Optimizer) -> float:
+    """Returns the rate that the last update used; before the first, that of the first."""
+    updating = keras_internals.updating_optimizer(optimizer)
+    rate = keras_internals.learning_rate_source(updating)
+    if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+        rate = rate(tf.maximum(updating.iterations - 1, 0))
+    return float(rate.numpy())

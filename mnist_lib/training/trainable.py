@@ -1,4 +1,4 @@
-"""Refuses models and optimizers that would not be right on several replicas."""
+"""Refuses models and optimizers that would not be right as they are trained."""
 
 from __future__ import annotations
 
@@ -6,13 +6,23 @@ import keras
 import tensorflow as tf
 
 from mnist_lib import errors
+from mnist_lib.training import keras_internals
 
 
-def check_optimizer(optimizer: keras.optimizers.Optimizer) -> None:
-    """Refuses gradient accumulation by the optimizer, whose steps are not batches.
+def check(
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    num_replicas: int,
+    accumulation_steps: int,
+    *,
+    jit_compile: bool,
+) -> None:
+    """Refuses what would be another computation on several replicas, in parts or by XLA.
 
     Raises:
-      ConfigError: the optimizer accumulates gradients.
+      ConfigError: the optimizer accumulates gradients, whose steps are not batches; a
+        layer would normalise by the statistics of less than the global batch; XLA cannot
+        compile the synchronisation of one.
     """
     if optimizer.gradient_accumulation_steps:
         raise errors.ConfigError(
@@ -20,17 +30,7 @@ def check_optimizer(optimizer: keras.optimizers.Optimizer) -> None:
             "gradient_accumulation_steps counts parts of a batch as steps; leave it out and "
             "pass accumulation_steps to Trainer",
         )
-
-
-def check_batch_normalization(
-    model: keras.Model, num_replicas: int, accumulation_steps: int
-) -> None:
-    """Refuses batch normalisation over less than the global batch.
-
-    Raises:
-      ConfigError: a layer would normalise by the statistics of a part.
-    """
-    for layer in model._flatten_layers():
+    for layer in keras_internals.flat_layers(model):
         if not isinstance(layer, keras.layers.BatchNormalization) or not layer.trainable:
             continue
         if accumulation_steps > 1:
@@ -44,6 +44,12 @@ def check_batch_normalization(
                 "model",
                 f"{layer.path} normalises the rows of each of {num_replicas} replicas by "
                 "themselves, and their averages drift apart; make it with synchronized=True",
+            )
+        if num_replicas > 1 and jit_compile:
+            raise errors.ConfigError(
+                "jit_compile",
+                f"XLA cannot compile {layer.path}, which is synchronised over {num_replicas} "
+                "replicas; leave it out, or use one replica",
             )
 
 

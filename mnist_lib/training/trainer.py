@@ -18,32 +18,19 @@ import keras
 import tensorflow as tf
 
 from mnist_lib import errors
-from mnist_lib.distribution.batches import distribute_batches, static_batch_size
+from mnist_lib.datasets import pipelines
+from mnist_lib.datasets.splits import Split
+from mnist_lib.distribution import batches as distributed
+from mnist_lib.distribution import division
 from mnist_lib.training import (
-    added_losses,
     augmentation,
-    local_gradients,
+    keras_internals,
     losses,
     optimizers,
-    replica_seeds,
+    replica_step,
     trainable,
 )
 from mnist_lib.training.metrics import TrainMetrics
-
-
-@contextlib.contextmanager
-def gradients_already_reduced(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
-    """Keeps `optimizer.apply` from summing gradients over the replicas again.
-
-    Keras sums inside `apply`, after clipping, and has no argument to leave it out. The
-    method is replaced on this one object while the step is traced, and put back
-    after, so that the optimizer still works with `fit`.
-    """
-    optimizer._all_reduce_sum_gradients = list
-    try:
-        yield
-    finally:
-        del optimizer._all_reduce_sum_gradients
 
 
 class Trainer:
@@ -89,22 +76,23 @@ class Trainer:
         self.strategy = strategy or tf.distribute.get_strategy()
         self._augment = augment
         self._accumulation_steps = accumulation_steps
-        self._updating = optimizers.updating_optimizer(optimizer)
-        trainable.check_optimizer(self._updating)
+        self._updating = keras_internals.updating_optimizer(optimizer)
         num_replicas = self.strategy.num_replicas_in_sync
-        trainable.check_batch_normalization(model, num_replicas, accumulation_steps)
+        trainable.check(
+            model, self._updating, num_replicas, accumulation_steps, jit_compile=jit_compile
+        )
         with self.strategy.scope():
             trainable.check_scope(model.variables, "model")
             optimizer.build(model.trainable_variables)
             trainable.check_scope(optimizer.variables, "optimizer")
-        self._local_gradients = local_gradients.LocalGradientFunction(
+        self._step_counter = keras_internals.step_counter(optimizer).value
+        self._step = replica_step.ReplicaStep(
             model,
-            losses.per_example_loss(loss),
-            forward=(
-                tf.function(self._forward, jit_compile=True) if jit_compile else self._forward
-            ),
-            scale_loss=optimizer.scale_loss,
+            optimizer,
+            losses.checked(losses.per_example_loss(loss)),
+            forward=lambda images: [model(images, training=True)],
             accumulation_steps=accumulation_steps,
+            jit_compile=jit_compile,
         )
 
     @property
@@ -115,28 +103,39 @@ class Trainer:
     @property
     def learning_rate(self) -> float:
         """The rate that the last update used; before the first, that of the first."""
-        rate = self._updating._learning_rate
-        if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
-            rate = rate(tf.maximum(self._updating.iterations - 1, 0))
-        return float(rate.numpy())
+        return optimizers.learning_rate(self.optimizer)
 
-    def distribute(self, batches: tf.data.Dataset):
-        """Divides global batches among the replicas; see `distribute_batches`.
+    def distribute(
+        self, data: Split | tf.data.Dataset, batch_size: int | None = None, *, seed: int = 0
+    ):
+        """Divides global batches among the replicas.
+
+        Args:
+          data: a split, to be shuffled without end from the step that comes next; or a
+            data set of batches `(images, labels)`, as for `distribute_batches`.
+          batch_size: the global batch size; for a split.
+          seed: chooses the order; for a split.
+
+        Returns:
+          A distributed data set; `iter()` of it goes into `train`.
 
         Raises:
-          ConfigError: a replica's rows cannot be divided by `accumulation_steps`.
+          ConfigError: the rows of a batch cannot be divided among replicas and parts.
         """
-        distributed = distribute_batches(batches, self.strategy)
-        parts = self.strategy.num_replicas_in_sync * self._accumulation_steps
-        batch_size = static_batch_size(batches)
-        if batch_size % parts:
-            raise errors.ConfigError(
-                "accumulation_steps",
-                f"{self._accumulation_steps} parts on each of "
-                f"{self.strategy.num_replicas_in_sync} replicas do not divide batches of "
-                f"{batch_size} images; choose a batch_size that is a multiple of {parts}",
-            )
-        return distributed
+        num_replicas = self.strategy.num_replicas_in_sync
+        if not isinstance(data, Split):
+            size = distributed.static_batch_size(data)
+            division.check_divides(size, num_replicas, self._accumulation_steps)
+            return distributed.distribute_batches(data, self.strategy)
+        if batch_size is None:
+            raise errors.ConfigError("batch_size", f"is needed to train on split {data.name}")
+        division.check_divides(batch_size, num_replicas, self._accumulation_steps)
+        start = self.step
+
+        def rows_of_batches(rows: slice) -> tf.data.Dataset:
+            return pipelines.train_batches(data, batch_size, seed=seed, start_step=start, rows=rows)
+
+        return distributed.distribute_rows(rows_of_batches, batch_size, self.strategy)
 
     @contextlib.contextmanager
     def averaged_weights(self) -> Iterator[None]:
@@ -144,7 +143,7 @@ class Trainer:
 
         Does nothing if the optimizer keeps none.
         """
-        averages = optimizers.averaged_weights(self.optimizer)
+        averages = keras_internals.moving_averages(self.optimizer)
         variables = self.model.trainable_variables[: len(averages)]
         weights = [tf.identity(variable.value) for variable in variables]
         try:
@@ -163,24 +162,38 @@ class Trainer:
         """
         self._train_steps.get_concrete_function(batches, tf.constant(1, tf.int64))
 
-    def train(self, batches: Iterator, num_steps: int) -> TrainMetrics:
+    def train(
+        self, data, num_steps: int, batch_size: int | None = None, *, seed: int = 0
+    ) -> TrainMetrics:
         """Takes `num_steps` steps.
 
         Args:
-          batches: an iterator over what `distribute` returned.
+          data: an iterator over what `distribute` returned, which goes on where it was;
+            or what `distribute` takes or returns, of which a new iterator is made.
           num_steps: at least 1.
+          batch_size, seed: as for `distribute`.
 
         Returns:
           The metrics of these steps.
 
         Raises:
-          ConfigError: `num_steps` is not positive.
+          ConfigError: `num_steps` is not positive, the batches are not distributed, or
+            there were fewer; the steps that there were have been taken then.
           ValueError: the loss function does not return one value per example.
         """
         if num_steps < 1:
             raise errors.ConfigError("num_steps", f"{num_steps} must be at least 1")
-        steps = tf.constant(num_steps, tf.int64)
-        loss_sum, correct, examples, norm, first_bad = self._train_steps(batches, steps)
+        batches = self._iterator(data, batch_size, seed)
+        before = self.step
+        try:
+            values = self._train_steps(batches, tf.constant(num_steps, tf.int64))
+        except tf.errors.OutOfRangeError as error:
+            raise errors.ConfigError(
+                "batches",
+                f"the data ended after {self.step - before} of {num_steps} steps, which were "
+                "taken; ask for as many, or take data without an end",
+            ) from error
+        loss_sum, correct, examples, norm, first_bad = values
         return TrainMetrics(
             num_steps=num_steps,
             num_examples=int(examples),
@@ -190,11 +203,16 @@ class Trainer:
             first_nonfinite_step=int(first_bad),
         )
 
-    @property
-    def _step_counter(self) -> tf.Variable:
-        # Of a loss-scaling optimizer `iterations` counts updates; its own counter, which
-        # Keras leaves at 0, counts the steps.
-        return self.optimizer._iterations.value
+    def _iterator(self, data, batch_size: int | None, seed: int) -> Iterator:
+        if isinstance(data, Split | tf.data.Dataset):
+            data = self.distribute(data, batch_size, seed=seed)
+        if isinstance(data, tf.data.Iterator) and self.strategy.num_replicas_in_sync > 1:
+            raise errors.ConfigError(
+                "batches",
+                f"are not distributed: each of {self.strategy.num_replicas_in_sync} replicas would "
+                "see all of them; pass the data set itself, or iter(trainer.distribute(...))",
+            )
+        return iter(data)
 
     @tf.function
     def _train_steps(self, batches, num_steps: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -204,11 +222,7 @@ class Trainer:
         norm = tf.constant(0.0, tf.float64)
         first_bad = tf.constant(0, tf.int64)
         for _ in tf.range(num_steps):
-            with (
-                gradients_already_reduced(self._updating),
-                replica_seeds.different_in_each_part(self.model),
-                added_losses.kept_apart(self.model),
-            ):
+            with keras_internals.tracing_a_step(self.model, self.optimizer):
                 results = self.strategy.run(self._replica_step, args=(next(batches),))
             # All replicas return the same global values: take the first local one.
             local = [self.strategy.experimental_local_results(value)[0] for value in results]
@@ -219,35 +233,29 @@ class Trainer:
             first_bad = tf.where((first_bad == 0) & is_bad, step, first_bad)
         return loss_sum, correct, examples, norm, first_bad
 
-    def _forward(self, images: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        with added_losses.collecting() as added:
-            logits = self.model(images, training=True)
-        return logits, added
-
     def _replica_step(self, batch) -> tuple[tf.Tensor, ...]:
         """One step on this replica's rows; returns values of the global batch."""
         images, labels = batch
         replica = tf.distribute.get_replica_context()
         examples = labels.shape[0] * replica.num_replicas_in_sync
-        if self._augment is not None:
-            first = tf.cast(self._step_counter, tf.int64) * examples
-            first += tf.cast(replica.replica_id_in_sync_group, tf.int64) * labels.shape[0]
-            images = self._augment(images, first)
-        local = self._local_gradients(images, labels)
-        gradients, loss, correct = all_reduce_sum(local)
-        norm = tf.linalg.global_norm([gradient for gradient in gradients if gradient is not None])
-        is_bad, norm = self._judge(loss, norm)
-        self.optimizer.apply(gradients, self.model.trainable_variables)
-        if self.optimizer is not self._updating:
-            self._step_counter.assign_add(1)
-        return (
-            tf.cast(loss, tf.float64),
-            tf.cast(correct, tf.int64),
-            tf.constant(examples, tf.int64),
-            tf.cast(norm, tf.float64),
-            is_bad,
-            tf.cast(self._step_counter, tf.int64),
-        )
+        # Where the data ends nothing is counted or changed of a step that has no batch.
+        with tf.control_dependencies([images, labels]):
+            if self._augment is not None:
+                first = tf.cast(self._step_counter, tf.int64) * examples
+                first += tf.cast(replica.replica_id_in_sync_group, tf.int64) * labels.shape[0]
+                images = self._augment(images, first)
+            values = self._step.compute(images, labels)
+            present = [gradient for gradient in values.gradients if gradient is not None]
+            is_bad, norm = self._judge(values.loss, tf.linalg.global_norm(present))
+            self._step.update(values.gradients)
+            return (
+                tf.cast(values.loss, tf.float64),
+                tf.cast(values.num_correct, tf.int64),
+                tf.constant(examples, tf.int64),
+                tf.cast(norm, tf.float64),
+                is_bad,
+                tf.cast(self._step_counter, tf.int64),
+            )
 
     def _judge(self, loss: tf.Tensor, norm: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns whether the step has diverged, and the norm without loss scale."""
@@ -258,21 +266,3 @@ class Trainer:
         # An overflow halves the scale and the step is skipped. Below 1 there is no scale
         # to blame.
         return tf.logical_not(is_finite) | (scale < 1.0), norm / tf.cast(scale, norm.dtype)
-
-
-def all_reduce_sum(
-    local: local_gradients.LocalGradients,
-) -> tuple[list[tf.Tensor | None], tf.Tensor, tf.Tensor]:
-    """Sums over the replicas, in one pack; call it in replica context.
-
-    Returns:
-      The gradients, the loss, and the number of images predicted right, of the global
-      batch, the same on every replica.
-    """
-    present = [gradient for gradient in local.gradients if gradient is not None]
-    *present, loss, correct = tf.distribute.get_replica_context().all_reduce(
-        tf.distribute.ReduceOp.SUM, [*present, local.loss, local.num_correct]
-    )
-    reduced = iter(present)
-    gradients = [None if gradient is None else next(reduced) for gradient in local.gradients]
-    return gradients, loss, correct

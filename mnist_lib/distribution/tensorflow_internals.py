@@ -1,0 +1,90 @@
+"""Every private name of TensorFlow that this library touches.
+
+TensorFlow 2.21 has no public way to any of them. Each is tried by name in
+`tests/test_internals.py`, so that an upgrade that changes one fails there first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import tensorflow as tf
+from tensorflow.compiler.xla.tsl.protobuf import coordination_config_pb2
+from tensorflow.python.eager import context
+from tensorflow.python.framework import config as framework_config
+
+
+def configure_coordination(jobs: Sequence[str], leader: tuple[str, int], timeout_ms: int) -> None:
+    """Has TensorFlow's coordination service watch over the workers.
+
+    MultiWorkerMirroredStrategy makes the same call, with default times, unless it has
+    been made.
+
+    Args:
+      jobs: the job of each worker.
+      leader: job and index of the worker that the others report to.
+      timeout_ms: after this long without a heartbeat a worker is lost.
+    """
+    job, task = leader
+    context.context().configure_coordination_service(
+        service_type="standalone",
+        service_leader=f"/job:{job}/replica:0/task:{task}",
+        heartbeat_timeout_in_ms=timeout_ms,
+        shutdown_barrier_timeout_in_ms=5000,
+        coordinated_jobs=[
+            coordination_config_pb2.CoordinatedJob(name=name, num_tasks=jobs.count(name))
+            for name in dict.fromkeys(jobs)
+        ],
+    )
+
+
+def report_error_to_cluster(text: str) -> None:
+    """Aborts what the other workers wait for, and tells them why.
+
+    Raises:
+      tf.errors.OpError: nobody is there any more.
+    """
+    context.context().report_error_to_cluster(tf.errors.ABORTED, text)
+
+
+def wait_at_barrier(name: str, timeout_ms: int) -> None:
+    """Waits until all workers are here.
+
+    Raises:
+      tf.errors.OpError: one has not come in time, or is lost.
+    """
+    context.context().wait_at_barrier(name, timeout_ms)
+
+
+@contextlib.contextmanager
+def op_determinism(wanted: bool) -> Iterator[None]:
+    """Uses only deterministic operations, or any, while it is open; as before afterwards."""
+    before = framework_config.is_op_determinism_enabled()
+    _set_op_determinism(wanted)
+    try:
+        yield
+    finally:
+        _set_op_determinism(before)
+
+
+def _set_op_determinism(wanted: bool) -> None:
+    if wanted:
+        tf.config.experimental.enable_op_determinism()
+    else:
+        framework_config.disable_op_determinism()
+
+
+@contextlib.contextmanager
+def input_devices_kept(strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Puts back where a strategy feeds its replicas, which asking for PER_REPLICA changes.
+
+    All later data sets of the strategy would be divided otherwise, the user's too: every
+    replica of `fit` or `predict` would see the same rows.
+    """
+    extended = strategy.extended
+    before = extended._input_workers_devices
+    try:
+        yield
+    finally:
+        extended._input_workers_devices = before

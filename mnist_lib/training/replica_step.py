@@ -1,0 +1,202 @@
+"""What one replica does in a training step, with all that it computes on the way.
+
+The trainer keeps a few of these values and the parity checker all of them: what is
+checked is what runs. The shares of the loss, and their gradients, of all replicas add up
+to those of the global batch. A replica may see its rows in several parts, one after the
+other, to need less memory; the sum over the parts is the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from mnist_lib.models import batch_parts
+from mnist_lib.training import keras_internals, losses
+
+# Images of one replica to the outputs of some layers, the logits last.
+Forward = Callable[[tf.Tensor], list[tf.Tensor]]
+# In replica context: tensors of one replica to those of the global batch.
+ReduceGradients = Callable[[list[tf.Tensor]], list[tf.Tensor]]
+
+
+@dataclasses.dataclass(frozen=True)
+class StepValues:
+    """What a step computed on one replica, before the update.
+
+    Attributes:
+      outputs: of the layers that `forward` shows, the logits `[b, C]` last; empty if the
+        rows were seen in several parts.
+      example_losses: `[b]`, as the loss function returned them; None in several parts.
+      loss_share: scalar; the shares of all replicas add up to `loss`.
+      local_gradients: of `loss_share`, one per trainable variable; None for a variable
+        that the loss does not depend on.
+      loss: of the global batch, the same on every replica.
+      num_correct: float32 scalar, images of the global batch that were predicted right.
+      gradients: of the global batch, the same on every replica.
+    """
+
+    outputs: list[tf.Tensor]
+    example_losses: tf.Tensor | None
+    loss_share: tf.Tensor
+    local_gradients: list[tf.Tensor | None]
+    loss: tf.Tensor
+    num_correct: tf.Tensor
+    gradients: list[tf.Tensor | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """What was computed of some rows: the fields of `StepValues` before the reduction."""
+
+    outputs: list[tf.Tensor]
+    example_losses: tf.Tensor
+    loss_share: tf.Tensor
+    num_correct: tf.Tensor
+    gradients: list[tf.Tensor | None]
+
+
+class ReplicaStep:
+    """A training step on the rows of one replica; call it inside `strategy.run`."""
+
+    def __init__(
+        self,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        loss: losses.PerExampleLoss,
+        *,
+        forward: Forward,
+        reduce_gradients: ReduceGradients | None = None,
+        accumulation_steps: int = 1,
+        jit_compile: bool = False,
+    ):
+        """Keeps its arguments.
+
+        Args:
+          model: the model whose trainable variables are updated.
+          optimizer: its optimizer; a loss-scaling one scales the loss.
+          loss: labels `[b]` and logits `[b, C]` to losses `[b]`.
+          forward: images `[b, ...]` to outputs, the logits last.
+          reduce_gradients: how gradients are summed; None for one all-reduce.
+          accumulation_steps: equal parts in which the rows are seen, at least 1.
+          jit_compile: compile `forward` with XLA.
+        """
+        self._model = model
+        self._optimizer = optimizer
+        self._loss = loss
+        # The added losses leave a compiled graph as its outputs.
+        collecting = keras_internals.collecting_added_losses(forward)
+        self._forward = tf.function(collecting, jit_compile=True) if jit_compile else collecting
+        self._reduce_gradients = reduce_gradients
+        self._accumulation_steps = accumulation_steps
+
+    def compute(self, images: tf.Tensor, labels: tf.Tensor) -> StepValues:
+        """Returns what the rows `images` `[b, ...]` with `labels` `[b]` give."""
+        if self._accumulation_steps == 1:
+            local = self._part(images, labels)
+            outputs, example_losses = local.outputs, local.example_losses
+        else:
+            local = self._sum_over_parts(images, labels)
+            outputs, example_losses = [], None
+        gradients, loss, num_correct = self._reduce(local)
+        return StepValues(
+            outputs=outputs,
+            example_losses=example_losses,
+            loss_share=local.loss_share,
+            local_gradients=local.gradients,
+            loss=loss,
+            num_correct=num_correct,
+            gradients=gradients,
+        )
+
+    def update(self, gradients: list[tf.Tensor | None]) -> None:
+        """Updates the variables; the optimizer counts the step, skipped or not."""
+        self._optimizer.apply(gradients, self._model.trainable_variables)
+        if self._optimizer is not keras_internals.updating_optimizer(self._optimizer):
+            keras_internals.step_counter(self._optimizer).value.assign_add(1)
+
+    def _reduce(self, local: _Part) -> tuple[list[tf.Tensor | None], tf.Tensor, tf.Tensor]:
+        """Sums over the replicas, in one pack unless there is a way of one's own."""
+        present = [gradient for gradient in local.gradients if gradient is not None]
+        scalars = [local.loss_share, local.num_correct]
+        if self._reduce_gradients is None:
+            *present, loss, num_correct = all_reduce_sum([*present, *scalars])
+        else:
+            present = self._reduce_gradients(present)
+            loss, num_correct = all_reduce_sum(scalars)
+        reduced = iter(present)
+        gradients = [None if gradient is None else next(reduced) for gradient in local.gradients]
+        return gradients, loss, num_correct
+
+    def _sum_over_parts(self, images: tf.Tensor, labels: tf.Tensor) -> _Part:
+        count = self._accumulation_steps
+        rows = labels.shape[0] // count
+        generators = keras_internals.seed_generators(self._model)
+        states = [tf.identity(generator.state.value) for generator in generators]
+
+        def of_part(index: int | tf.Tensor) -> _Part:
+            # Each part continues from where the step began, as the whole batch would.
+            for generator, state in zip(generators, states, strict=True):
+                generator.state.assign(state)
+            part = slice(index * rows, (index + 1) * rows)
+            with batch_parts.accumulation_part(index, count):
+                return self._part(
+                    tf.ensure_shape(images[part], [rows, *images.shape[1:]]),
+                    tf.ensure_shape(labels[part], [rows]),
+                )
+
+        def summed(part: _Part) -> list[tf.Tensor]:
+            present = [gradient for gradient in part.gradients if gradient is not None]
+            return [part.loss_share, part.num_correct, *present]
+
+        first = of_part(0)
+        # A loop and not a sum of `count` graphs, which would all be in memory at once.
+        _, loss_share, num_correct, *totals = tf.while_loop(
+            lambda index, *sums: index < count,
+            lambda index, *sums: (
+                index + 1,
+                *(a + b for a, b in zip(sums, summed(of_part(index)), strict=True)),
+            ),
+            [tf.constant(1), *summed(first)],
+            parallel_iterations=1,
+        )
+        total = iter(totals)
+        return dataclasses.replace(
+            first,
+            loss_share=loss_share,
+            num_correct=num_correct,
+            gradients=[None if one is None else next(total) for one in first.gradients],
+        )
+
+    def _part(self, images: tf.Tensor, labels: tf.Tensor) -> _Part:
+        num_replicas = tf.distribute.get_replica_context().num_replicas_in_sync
+        num_parts = num_replicas * self._accumulation_steps
+        with tf.GradientTape() as tape:
+            outputs, added = self._forward(images)
+            example_losses = self._loss(labels, outputs[-1])
+            share = losses.scaled_loss(
+                example_losses,
+                labels.shape[0] * num_parts,
+                [*added, *keras_internals.weight_penalties(self._model)],
+                num_parts,
+            )
+            scaled = self._optimizer.scale_loss(share)
+        variables = [variable.value for variable in self._model.trainable_variables]
+        gradients = [
+            tf.convert_to_tensor(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
+            for gradient in tape.gradient(scaled, variables)
+        ]
+        return _Part(outputs, example_losses, share, _num_correct(labels, outputs[-1]), gradients)
+
+
+def all_reduce_sum(tensors: list[tf.Tensor]) -> list[tf.Tensor]:
+    """Sums over the replicas, in one pack; call it in replica context."""
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tensors)
+
+
+def _num_correct(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    predictions = tf.argmax(logits, axis=-1, output_type=tf.int32)
+    return tf.reduce_sum(tf.cast(predictions == tf.cast(labels, tf.int32), tf.float32))
