@@ -1,6 +1,7 @@
 """Package metadata of mnist_lib; `pip install .` builds it."""
 
 import pathlib
+import re
 
 import setuptools
 
@@ -18,6 +19,7 @@ _REQUIRED = [
     "numpy>=1.26,<3",
     "requests>=2.32,<3",
     "rich>=13,<16",
+    "scipy>=1.13,<2",
     "tenacity>=9,<10",
     "tensorboard>=2.21,<2.22",  # tensorflow 2.21 no longer installs it
     "tensorflow>=2.21,<2.22",
@@ -34,12 +36,21 @@ _DEV = [
     "ruff>=0.17,<0.18",
 ]
 
+
+def _long_description() -> str:
+    """Returns README.md without what leads to other files: there are none beside a wheel."""
+    text = (_ROOT / "README.md").read_text(encoding="utf-8")
+    elsewhere = r"(?!https?://|#|mailto:)[^)\s]+"
+    text = re.sub(rf"\n*!\[[^\]]*\]\({elsewhere}\)", "", text)
+    return re.sub(rf"\[([^\]]+)\]\({elsewhere}\)", r"\1", text)
+
+
 setuptools.setup(
     name="mnist_lib",
     version=_VERSION["__version__"],
     author="The mnist_lib authors",
     description="MNIST training in TensorFlow with tf.distribute: exact, resumable, fast",
-    long_description=(_ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description=_long_description(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     classifiers=[
@@ -55,8 +66,11 @@ setuptools.setup(
     ],
     keywords="mnist tensorflow keras tf.distribute tensorboard",
     python_requires=">=3.11,<3.14",
-    packages=setuptools.find_packages(include=["mnist_lib", "mnist_lib.*"]),
+    packages=setuptools.find_namespace_packages(
+        include=["mnist_lib", "mnist_lib.*"], exclude=["*.__pycache__"]
+    ),
     package_data={"mnist_lib": ["py.typed", "datasets/validation_manifest.json"]},
+    entry_points={"console_scripts": ["mnist-lib = mnist_lib.__main__:main"]},
     zip_safe=False,
     install_requires=_REQUIRED,
     extras_require={

@@ -1,4 +1,4 @@
-"""Process-wide settings, applied by the scripts and on request, never at import.
+"""Process-wide settings, applied by the commands and on request, never at import.
 
 What each of them gains is measured by `scripts/benchmark.py --measure=settings`.
 """
@@ -24,6 +24,37 @@ _ENVIRONMENT = {
     "TF_ENABLE_ONEDNN_OPTS": "1",  # fast convolutions on processors with AVX2 alone, too
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # leaves the rest of a GPU's memory to others
 }
+# Variables that change numbers or speed. No others are recorded: some hold secrets.
+RECORDED_VARIABLES = (
+    "CUBLAS_WORKSPACE_CONFIG",
+    "CUDA_VISIBLE_DEVICES",
+    "DNNL_DEFAULT_FPMATH_MODE",
+    "KERAS_BACKEND",
+    "KMP_AFFINITY",
+    "KMP_BLOCKTIME",
+    "MKL_NUM_THREADS",
+    "NVIDIA_TF32_OVERRIDE",
+    "OMP_NUM_THREADS",
+    "OMP_PROC_BIND",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "ONEDNN_MAX_CPU_ISA",
+    "TF_CUDNN_DETERMINISTIC",
+    "TF_CUDNN_USE_AUTOTUNE",
+    "TF_DETERMINISTIC_OPS",
+    "TF_DISABLE_MKL",
+    "TF_ENABLE_AUTO_MIXED_PRECISION",
+    "TF_ENABLE_ONEDNN_OPTS",
+    "TF_FORCE_GPU_ALLOW_GROWTH",
+    "TF_GPU_ALLOCATOR",
+    "TF_GPU_THREAD_COUNT",
+    "TF_GPU_THREAD_MODE",
+    "TF_NUM_INTEROP_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_ONEDNN_ASSUME_FROZEN_WEIGHTS",
+    "TF_USE_LEGACY_KERAS",
+    "TF_XLA_FLAGS",
+    "XLA_FLAGS",
+)
 
 _applied: dict = {"malloc": {}, "deterministic": False, "seed": None}
 
@@ -85,9 +116,9 @@ def applied_settings() -> dict:
     """Returns the settings of this process that change its speed or its rounding.
 
     Returns:
-      `malloc`, the bytes of each parameter that was set here; `deterministic`, and the
-      `seed` given with it; `environment`, the variables of TensorFlow, XLA and OpenMP
-      that are set; and, once TensorFlow is imported, `intra_op_threads` and
+      `malloc`, the bytes of each parameter that was set here; `deterministic` and `seed`,
+      as `make_deterministic` was asked; `environment`, those of `RECORDED_VARIABLES` that
+      are set; and, once TensorFlow is imported, `intra_op_threads` and
       `inter_op_threads` (0: TensorFlow chooses) and `tensor_float_32`, which matters on
       GPUs alone and is left as TensorFlow has it. All of it can be written as JSON.
     """
@@ -95,9 +126,7 @@ def applied_settings() -> dict:
         **_applied,
         "malloc": dict(_applied["malloc"]),
         "environment": {
-            name: value
-            for name, value in sorted(os.environ.items())
-            if name.startswith(("TF_", "XLA_", "OMP_")) and name != "TF_CONFIG"
+            name: os.environ[name] for name in RECORDED_VARIABLES if name in os.environ
         },
     }
     if "tensorflow" in sys.modules:

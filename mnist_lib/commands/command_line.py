@@ -1,40 +1,115 @@
-"""What all scripts share: parsing, log lines, and exit codes that mean something."""
+"""What all commands share: parsing, log lines, and exit codes that mean something."""
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import errno
 import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable
+import typing
+from collections.abc import Callable, Sequence
 
-from absl import app, flags
+from absl import flags
 
-from mnist_lib import errors
+from mnist_lib import errors, version
+from mnist_lib.commands import help_text, invocation
 
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
-_EXIT_CODES = """
-Exit codes: 0 done; 64 bad flag or combination; 65 data that is wrong; 66 data that is
-not there; 70 training diverged or an internal error; 73 cannot create the output; 74
-input/output error; 75 stopped by a signal, saved, start again."""
+_HELP = ("--help", "-help", "-h", "-?")
 
 
-def run(main: Callable[[], None]) -> None:
+class _ActionFlag(flags.BooleanFlag):
+    """A flag that is carried out when it is read, and ends the process."""
+
+    def __init__(self, name: str, action: Callable[[], str], short_name: str | None = None):
+        super().__init__(name, False, "", short_name=short_name)
+        self._action = action
+
+    def parse(self, argument) -> None:
+        super().parse(argument)
+        if self.value:
+            print(self._action())
+            sys.exit(os.EX_OK)
+
+
+def run(
+    main: Callable[[], None], doc: str | None = None, arguments: Sequence[str] | None = None
+) -> typing.NoReturn:
     """Parses the flags, calls `main`, and ends the process.
 
     The last line on standard error names what is wrong and what to do.
+
+    Args:
+      main: what to do.
+      doc: the first part of the help; None: the docstring of the script.
+      arguments: the flags; None: those of the process.
     """
-    arguments = _parse()
-    if arguments:
-        _fail(os.EX_USAGE, f"'{arguments[0]}' is not a flag; flags look like --name=value")
-    _call(main)
+
+    def parse_and_call() -> None:
+        rest = _parse(doc, arguments)
+        if rest:
+            _fail(os.EX_USAGE, f"'{rest[0]}' is not a flag; flags look like --name=value")
+        _call(main)
+
+    _end_with(parse_and_call)
 
 
-def run_with_arguments(main: Callable[[list[str]], None]) -> None:
-    """Like `run`, for a script that takes arguments after its flags and `--`."""
-    arguments = _parse()
-    _call(lambda: main(arguments))
+def run_with_arguments(
+    main: Callable[[list[str]], None], doc: str, arguments: Sequence[str] | None = None
+) -> typing.NoReturn:
+    """Like `run`, for a command that takes arguments after its flags and `--`."""
+
+    def parse_and_call() -> None:
+        rest = _parse(doc, arguments)
+        _call(lambda: main(rest))
+
+    _end_with(parse_and_call)
+
+
+def run_named(arguments: Sequence[str]) -> typing.NoReturn:
+    """Runs the command that the first argument names, and ends the process.
+
+    Args:
+      arguments: the command's name and its flags.
+    """
+    command, *rest = arguments or ["--help"]
+    if command in invocation.COMMANDS:
+        invocation.module_of(command).run(rest)
+
+    def answer() -> None:
+        if command in _HELP:
+            print(help_text.of_all_commands())
+        elif command == "--version":
+            print(_version())
+        else:
+            close = difflib.get_close_matches(command.replace("-", "_"), invocation.COMMANDS, n=1)
+            hint = f"did you mean {close[0]}?" if close else "--help lists them"
+            _fail(os.EX_USAGE, f"'{command}' is not a command; {hint}")
+
+    _end_with(answer)
+
+
+def _end_with(action: Callable[[], None]) -> typing.NoReturn:
+    """Ends the process after `action`; a reader that has gone, as in `| head`, gets no word."""
+    code: str | int | None = os.EX_OK
+    try:
+        try:
+            action()
+        except SystemExit as ending:
+            code = ending.code
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        code = os.EX_IOERR
+        for stream in (sys.stdout, sys.stderr):  # else Python complains of them at its end
+            with contextlib.suppress(BrokenPipeError):
+                stream.flush()
+                continue
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    sys.exit(code)
 
 
 def _call(main: Callable[[], None]) -> None:
@@ -53,6 +128,8 @@ def _call(main: Callable[[], None]) -> None:
         _fail(error.exit_code, str(error))
     except KeyboardInterrupt:
         _fail(os.EX_TEMPFAIL, "stopped by SIGINT before there was anything to save; start again")
+    except BrokenPipeError:
+        raise
     except OSError as error:
         if error.errno not in _DISK_ERRORS:
             _fail_internally(error)
@@ -61,26 +138,36 @@ def _call(main: Callable[[], None]) -> None:
         _fail_internally(error)
 
 
-def _parse() -> list[str]:
+def _parse(doc: str | None, arguments: Sequence[str] | None) -> list[str]:
     """Parses the flags; returns what follows them."""
-    app.define_help_flags()
-    main_module = sys.modules["__main__"]
-    main_module.__doc__ = f"{main_module.__doc__}{_EXIT_CODES}"
+    doc = doc or sys.modules["__main__"].__doc__ or ""
+
+    def show_help() -> str:
+        return help_text.of_command(doc, flags.FLAGS)
+
+    # absl's own names are those of its parts; help leaves them out.
+    for flag in (
+        _ActionFlag("help", show_help, short_name="h"),
+        _ActionFlag("?", show_help),
+        _ActionFlag("version", _version),
+    ):
+        flags.DEFINE_flag(flag, module_name="absl.app")
     try:
-        rest = flags.FLAGS(sys.argv)
+        return flags.FLAGS(["", *(sys.argv[1:] if arguments is None else arguments)])[1:]
     except flags.Error as error:
         _fail(os.EX_USAGE, f"{error} (--help lists the flags)")
-    except SystemExit:  # absl has printed the help, and would exit with 1
-        sys.exit(os.EX_OK)
-    return rest[1:]
 
 
-def _fail(exit_code: int, message: str) -> None:
+def _version() -> str:
+    return f"mnist_lib {version.__version__}"
+
+
+def _fail(exit_code: int, message: str) -> typing.NoReturn:
     print(f"error: {message}", file=sys.stderr)
     sys.exit(exit_code)
 
 
-def _fail_internally(error: Exception) -> None:
+def _fail_internally(error: Exception) -> typing.NoReturn:
     traceback.print_exc()
     text = (str(error).splitlines() or [""])[0]
     _fail(os.EX_SOFTWARE, f"internal: {type(error).__name__}: {text}. See the lines above.")

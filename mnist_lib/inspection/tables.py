@@ -1,11 +1,17 @@
-"""Tables for the terminal."""
+"""Tables for the terminal; in a pipe they are 80 columns wide at most."""
 
 from __future__ import annotations
+
+import typing
+from collections.abc import Mapping, Sequence
 
 import rich.console
 import rich.table
 
-from mnist_lib.training import metrics
+from mnist_lib.inspection import statistics
+
+if typing.TYPE_CHECKING:
+    from mnist_lib.training import metrics
 
 
 def print_evaluation(title: str, result: metrics.EvalMetrics) -> None:
@@ -18,7 +24,57 @@ def print_evaluation(title: str, result: metrics.EvalMetrics) -> None:
         _add_row(table, names[label], int(row.sum()), int(row[label]))
     table.add_section()
     _add_row(table, "all", result.num_examples, result.num_correct)
-    rich.console.Console().print(table)
+    table.caption = f"accuracy {_accuracy(result.num_correct, result.num_examples)}"
+    _print(table)
+
+
+def print_results(run: str, results: Mapping, seconds: float, next_commands: Sequence[str]) -> None:
+    """Prints what a run has come to, and what can be done next, to standard output.
+
+    Args:
+      run: the run directory.
+      results: what `results.json` holds; what older versions left out is left out.
+      seconds: what the command took, beside the training steps of all that went before.
+      next_commands: command lines that make sense now, each whole on a line.
+    """
+    test, validation = results["test"], results["validation"]
+    table = rich.table.Table(show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")
+    table.add_row("run directory", run)
+    table.add_row("data set", results["dataset"])
+    model = results["model"]
+    if "num_parameters" in results:
+        model += f", {results['num_parameters']:,} parameters"
+    table.add_row("model", model)
+    table.add_section()
+    right = f"{test['num_correct']} of {test['num_examples']} right"
+    table.add_row("test images", right)
+    table.add_row("test accuracy", _accuracy(test["num_correct"], test["num_examples"]))
+    weakest = _weakest_classes(test.get("confusion_matrix", ()), results.get("class_names", ()))
+    if weakest:
+        table.add_row("weakest classes", weakest)
+    if validation["accuracy"] is not None:
+        table.add_row("validation accuracy", f"{validation['accuracy']:.4f}")
+    table.add_section()
+    train_seconds = results["timing"]["train_seconds"]
+    table.add_row("seconds", f"{train_seconds:.1f} in training steps, {seconds:.1f} this command")
+    _print(table)
+    print("Next:")
+    for command in next_commands:
+        print(f"  {command}")
+
+
+def _accuracy(num_correct: int, num_examples: int) -> str:
+    low, high = statistics.accuracy_interval(num_correct, num_examples)
+    return f"{num_correct / num_examples:.4f}, 95 % interval {low:.4f} to {high:.4f}"
+
+
+def _weakest_classes(confusion_matrix: Sequence[Sequence[int]], names: Sequence[str]) -> str:
+    return "\n".join(
+        f"{names[label] if names else label}: {num_correct} of {num_examples} right"
+        for label, num_correct, num_examples in statistics.weakest_classes(confusion_matrix)
+    )
 
 
 def _add_row(table: rich.table.Table, name: str, num_examples: int, num_correct: int) -> None:
@@ -26,3 +82,11 @@ def _add_row(table: rich.table.Table, name: str, num_examples: int, num_correct:
     table.add_row(
         name, str(num_examples), str(num_correct), str(num_examples - num_correct), accuracy
     )
+
+
+def _print(table: rich.table.Table) -> None:
+    """Prints a table as text: what rich prints itself ends the process when a pipe is closed."""
+    console = rich.console.Console()
+    with console.capture() as captured:
+        console.print(table)
+    print(captured.get(), end="")
