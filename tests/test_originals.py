@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import mnist_lib
-from mnist_lib.datasets import catalog, idx, originals
+from mnist_lib.datasets import catalog, downloads, idx, originals
 
 NAMES = [file.name for file in catalog.MNIST.files]
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = NAMES
@@ -277,35 +277,35 @@ def server(folder):
 
 
 def test_download_verifies_and_does_not_fetch_again(server, tmp_path, folder):
-    assert originals.download_problem(server.info) is None
+    assert downloads.download_problem(server.info) is None
     target = tmp_path / "downloads"
-    originals.download_originals(server.info, target)
+    downloads.download_originals(server.info, target)
     assert _contents(target) == _contents(folder)
     assert sorted(path.name for path in target.iterdir()) == sorted(NAMES)
     server.requested.clear()
-    originals.download_originals(server.info, target)
+    downloads.download_originals(server.info, target)
     assert server.requested == []
 
 
 def test_a_cached_file_is_not_trusted_by_name(server, tmp_path, folder):
     target = tmp_path / "downloads"
-    originals.download_originals(server.info, target)
+    downloads.download_originals(server.info, target)
     server.requested.clear()
     _flip_a_byte(target / TEST_IMAGES)
-    originals.download_originals(server.info, target)
+    downloads.download_originals(server.info, target)
     assert server.requested == [f"/{TEST_IMAGES}"]
     assert _contents(target) == _contents(folder)
 
 
 def test_failures_that_pass_are_retried(server, tmp_path, folder):
     server.failures_left = 2
-    target = originals.download_originals(server.info, tmp_path / "downloads")
+    target = downloads.download_originals(server.info, tmp_path / "downloads")
     assert _contents(target) == _contents(folder)
 
 
 def test_a_connection_that_breaks_in_a_file_is_retried(server, tmp_path, folder):
     server.cuts_left = 2
-    target = originals.download_originals(server.info, tmp_path / "downloads")
+    target = downloads.download_originals(server.info, tmp_path / "downloads")
     assert _contents(target) == _contents(folder)
     assert server.requested.count(f"/{TRAIN_IMAGES}") == 3
 
@@ -314,18 +314,18 @@ def test_what_is_not_the_original_is_not_kept(server, tmp_path):
     server.files[TRAIN_LABELS] = b"<html>Please log in</html>"
     target = tmp_path / "downloads"
     with pytest.raises(mnist_lib.errors.CorruptDataError, match="begins with b'<html>"):
-        originals.download_originals(server.info, target)
+        downloads.download_originals(server.info, target)
     assert [path.name for path in target.iterdir()] == [TRAIN_IMAGES]
 
 
 def test_a_host_without_the_files_is_named(server, tmp_path):
     server.files.clear()
-    assert originals.download_problem(server.info) == "127.0.0.1 answers 404"
+    assert downloads.download_problem(server.info) == "127.0.0.1 answers 404"
     with pytest.raises(mnist_lib.errors.DataNotFoundError, match=r"404 .*pass --manual_dir="):
-        originals.download_originals(server.info, tmp_path / "downloads")
+        downloads.download_originals(server.info, tmp_path / "downloads")
 
 
 def test_a_host_that_cannot_be_reached_is_named():
     unreachable = dataclasses.replace(catalog.MNIST, url="http://127.0.0.1:9/mnist/")
-    problem = originals.download_problem(unreachable)
+    problem = downloads.download_problem(unreachable)
     assert problem == "127.0.0.1 cannot be reached (ConnectionError)"

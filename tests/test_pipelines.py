@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -175,3 +178,14 @@ def test_nothing_is_tuned_while_it_runs(small_dataset):
         pipelines.masked_eval_batches(small_dataset.test, 8),
     ):
         assert batches.options().autotune.enabled is False
+
+
+def test_batches_need_nothing_that_prepares_or_downloads():
+    """Something else stands in for TensorFlow, which imports `requests` itself."""
+    code = (
+        "import sys; sys.modules['tensorflow'] = sys;"
+        "from mnist_lib.datasets import catalog, decoded, pipelines, prepared, splits;"
+        "print({'requests', 'tenacity', 'filelock', 'tensorflow_datasets'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

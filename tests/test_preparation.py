@@ -18,9 +18,10 @@ from tensorflow_datasets.core.download import extractor
 from tensorflow_datasets.core.utils import tqdm_utils
 
 import mnist_lib
-from mnist_lib import progress
+from mnist_lib import choices, progress
 from mnist_lib.datasets import (
     catalog,
+    downloads,
     idx,
     loading,
     originals,
@@ -45,9 +46,17 @@ def test_without_data_and_download_the_steps_to_take_are_named(tmp_path):
         mnist_lib.prepare_dataset("cifar10", data_dir=tmp_path)
 
 
+def test_every_name_is_in_the_catalogue_and_no_other():
+    assert {choices.AUTO, *catalog.CATALOG} == set(choices.NAMES["dataset"])
+    assert catalog.dataset_info(choices.AUTO) is catalog.MNIST
+    for name, info in catalog.CATALOG.items():
+        assert catalog.dataset_info(name) is info
+        assert info.name == name
+
+
 def test_auto_falls_back_to_synthetic_digits_loudly(tmp_path, monkeypatch, caplog):
     """What would be built is only named; building it is tried elsewhere."""
-    monkeypatch.setattr(originals, "download_problem", lambda info: "the cable is cut")
+    monkeypatch.setattr(downloads, "download_problem", lambda info: "the cable is cut")
     monkeypatch.setattr(preparation, "_build_with_tfds", lambda info, root, files: None)
     monkeypatch.setattr(preparation, "_open_prepared", lambda info, folder, source: (info, source))
     with caplog.at_level(logging.WARNING):

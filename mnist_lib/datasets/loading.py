@@ -79,17 +79,15 @@ def load_dataset(
         name, data_dir=data_dir, manual_dir=manual_dir, download=download
     )
     images, labels = read_prepared(prepared, "train")
-    train, validation = splits.split_indices(labels, validation_size, prepared.info.name)
-    data = ImageDataset(
+    for_training, held_out = splits.split_indices(labels, validation_size, prepared.info.name)
+    train = Split("train", images[for_training], labels[for_training])
+    return ImageDataset(
         prepared.info.name,
-        train=Split("train", images[train], labels[train]),
-        validation=Split("validation", images[validation], labels[validation]),
+        train=train if train_size is None else train.subset(train_size),
+        validation=Split("validation", images[held_out], labels[held_out]),
         test=lambda: Split("test", *map(np.array, read_prepared(prepared, "test"))),
         class_names=prepared.info.class_names,
     )
-    if train_size is not None:
-        data.train = data.train.subset(train_size)
-    return data
 
 
 def load_arrays(

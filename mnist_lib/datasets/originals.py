@@ -1,4 +1,4 @@
-"""The original files of a data set: found in any usual form, or downloaded; verified.
+"""The original files of a data set: found in any usual form, and verified.
 
 What leaves this module is a folder with the four `.gz` files under their published
 names, each of which is known to be what was published: TFDS trusts what it finds
@@ -7,28 +7,20 @@ there by name.
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import hashlib
 import logging
 import pathlib
-import threading
-import urllib.parse
 import zipfile
 import zlib
 
 import numpy as np
-import requests
-import tenacity
 
 from mnist_lib import errors
 from mnist_lib.datasets import catalog, idx
-from mnist_lib.progress import Progress
 
 _logger = logging.getLogger(__name__)
 
-_PROBE_TIMEOUT_SECONDS = 5.0
-_CHUNK_BYTES = 1 << 16
 _REPLACE = (
     "Replace it with the original: a proxy or an interrupted download often leaves such a file"
 )
@@ -170,84 +162,6 @@ def _read_npz(path: pathlib.Path) -> list[np.ndarray]:
                 f"{num_dims} dimensions. {_REPLACE}."
             )
     return found
-
-
-def download_originals(info: catalog.DatasetInfo, folder: pathlib.Path) -> pathlib.Path:
-    """Downloads what is not yet in `folder`, verifies all of it, and returns `folder`.
-
-    A file appears under its name only when it is whole and verified. Failures that may
-    pass are retried with back-off.
-
-    Raises:
-      DataNotFoundError: the host cannot be reached or does not have a file.
-      CorruptDataError: what arrived is not the original.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in info.files:
-        path = folder / file.name
-        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256:
-            continue
-        partial = path.with_name(file.name + ".part")
-        try:
-            _fetch(f"{info.url}{file.name}", file, partial)
-            verify_gzip(info, file, partial)
-            partial.replace(path)
-        except requests.RequestException as error:
-            raise errors.DataNotFoundError(
-                f"{info.url}{file.name}: the download failed ({error}). Run again, or "
-                f"{how_to_provide(info)}."
-            ) from error
-        finally:
-            partial.unlink(missing_ok=True)
-    return folder
-
-
-def _may_pass(error: BaseException) -> bool:
-    """Whether a failure of a download is worth another try."""
-    response = getattr(error, "response", None)
-    if isinstance(error, requests.HTTPError) and response is not None:
-        return response.status_code == 429 or response.status_code >= 500
-    return isinstance(error, requests.RequestException)
-
-
-@tenacity.retry(
-    retry=tenacity.retry_if_exception(_may_pass),
-    stop=tenacity.stop_after_attempt(4),
-    wait=tenacity.wait_exponential(multiplier=0.5),
-    reraise=True,
-)
-def _fetch(url: str, file: catalog.SourceFile, path: pathlib.Path) -> None:
-    with (
-        requests.get(url, stream=True, timeout=(5, 30)) as response,
-        contextlib.closing(Progress(file.num_bytes // 1000, description=f"{file.name}, kB")) as bar,
-        path.open("wb") as stream,
-    ):
-        response.raise_for_status()
-        for chunk in response.iter_content(_CHUNK_BYTES):
-            stream.write(chunk)
-            bar.update(stream.tell() // 1000)
-
-
-def download_problem(info: catalog.DatasetInfo) -> str | None:
-    """Asks within five seconds whether a download can work; None: it can.
-
-    In a thread of its own, because no time limit covers the resolution of names.
-    """
-    url = f"{info.url}{info.files[-1].name}"
-    answers: list[str | None] = []
-
-    def ask() -> None:
-        try:
-            response = requests.head(url, timeout=_PROBE_TIMEOUT_SECONDS, allow_redirects=True)
-            answers.append(None if response.ok else f"answers {response.status_code}")
-        except requests.RequestException as error:
-            answers.append(f"cannot be reached ({type(error).__name__})")
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(_PROBE_TIMEOUT_SECONDS)
-    problem = answers[0] if answers else f"has not answered in {_PROBE_TIMEOUT_SECONDS:.0f} s"
-    return problem and f"{urllib.parse.urlsplit(url).hostname} {problem}"
 
 
 def how_to_provide(info: catalog.DatasetInfo) -> str:

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 import filelock
 
 from mnist_lib import choices, errors
-from mnist_lib.datasets import catalog, originals, tfds_internals
+from mnist_lib.datasets import catalog, downloads, originals, tfds_internals
 from mnist_lib.datasets.prepared import PreparedDataset, Shard
 from mnist_lib.progress import Progress
 
@@ -100,7 +100,7 @@ def _prepare(
         source = "manual_dir"
     else:
         source = "download"
-        problem = originals.download_problem(info) if download else "download is switched off"
+        problem = downloads.download_problem(info) if download else "download is switched off"
         if problem:
             how = originals.how_to_provide(info)
             raise errors.DataNotFoundError(
@@ -113,10 +113,10 @@ def _prepare(
             files = originals.collect_originals(info, manual_dir, pathlib.Path(staging))
         with _preparation_lock(root, info):
             if not _is_prepared(directory):  # another process may have been faster
-                if source == "download":
-                    files = originals.download_originals(info, root / "downloads" / info.name)
                 _logger.info("Preparing %s in %s, once", info.name, directory)
                 start = time.monotonic()
+                if source == "download":
+                    files = downloads.download_originals(info, root / "downloads" / info.name)
                 _build_with_tfds(info, root, files)
                 _logger.info("Prepared %s in %.0f s", info.name, time.monotonic() - start)
     return _open_prepared(info, directory, source)

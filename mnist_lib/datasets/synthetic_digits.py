@@ -15,13 +15,9 @@ matrix products, sums of floats) is avoided.
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-from collections.abc import Iterator
-
 import numpy as np
 
-from mnist_lib.datasets import digit_strokes
+from mnist_lib.datasets.allographs import Allograph, allographs_of
 
 IMAGE_SIZE = 28
 NUM_CLASSES = 10
@@ -42,59 +38,6 @@ _MAX_STROKES, _MAX_POINTS = 2, 13
 # Standard deviations, in heights of a digit.
 _STROKE_JITTER = 0.04
 _POINT_JITTER = 0.055
-
-
-@dataclasses.dataclass(frozen=True)
-class _Allograph:
-    """One way to write a digit, with K control points and M spans of curve.
-
-    Attributes:
-      shapes: float64 `[E, K, 2]`, the points (x, y) of E shapes, in about [-0.5, 0.5].
-      stroke_of_point: int64 `[K]`, the stroke that each point belongs to.
-      spans: int64 `[M, 4]`, for each pair of neighbours in a stroke: the point before
-        the pair, the pair, and the point after it.
-    """
-
-    shapes: np.ndarray
-    stroke_of_point: np.ndarray
-    spans: np.ndarray
-
-
-def _parse_points(shape: str) -> list[list[float]]:
-    """Reads the points (x, y) of a shape, in hundredths."""
-    words = shape.replace("*", "").replace("|", "").split()
-    return [[float(number) for number in word.split(",")] for word in words]
-
-
-def _stroke_spans(stroke: list[str], first_point: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yields the spans of a stroke whose points are numbered from `first_point`."""
-    last = len(stroke) - 1
-    for start in range(last):
-        end = start + 1
-        # The curve does not look beyond a corner or the end of the stroke.
-        before = start if start == 0 or stroke[start].endswith("*") else start - 1
-        after = end if end == last or stroke[end].endswith("*") else end + 1
-        yield first_point + before, first_point + start, first_point + end, first_point + after
-
-
-def _parse_allograph(text: str) -> _Allograph:
-    """Reads shapes, one a line, in the notation of `digit_strokes`."""
-    shapes = text.strip().splitlines()
-    points = np.array([_parse_points(shape) for shape in shapes])
-    strokes = [stroke.split() for stroke in shapes[0].split("|")]
-    spans: list[tuple[int, int, int, int]] = []
-    stroke_of_point: list[int] = []
-    for number, stroke in enumerate(strokes):
-        spans.extend(_stroke_spans(stroke, len(stroke_of_point)))
-        stroke_of_point.extend([number] * len(stroke))
-    return _Allograph(points / 100 - 0.5, np.array(stroke_of_point), np.array(spans))
-
-
-@functools.cache
-def _allographs(digit: int) -> tuple[np.ndarray, tuple[_Allograph, ...]]:
-    """Returns the cumulative weights, int64 `[A]`, and the A allographs of a digit."""
-    weights, texts = zip(*digit_strokes.ALLOGRAPHS[digit], strict=True)
-    return np.cumsum(weights), tuple(_parse_allograph(text) for text in texts)
 
 
 def _random_words(seed: int, first_index: int, num_images: int) -> np.ndarray:
@@ -118,7 +61,7 @@ def _normal(words: np.ndarray) -> np.ndarray:
     return (total.astype(np.float64) - 131070) * (np.sqrt(3.0) / 65536)
 
 
-def _control_points(allograph: _Allograph, words: np.ndarray) -> np.ndarray:
+def _control_points(allograph: Allograph, words: np.ndarray) -> np.ndarray:
     """Blends two shapes of an allograph and displaces its strokes and points.
 
     Args:
@@ -145,7 +88,7 @@ def _catmull_rom(points: np.ndarray, spans: np.ndarray) -> np.ndarray:
 
     Args:
       points: `[n, K, 2]`.
-      spans: int64 `[M, 4]`, see `_Allograph`.
+      spans: int64 `[M, 4]`, see `Allograph`.
 
     Returns:
       `[n, M, T, 2]`, T = `_STEPS_PER_SPAN` + 1, the ends of the span among them.
@@ -233,7 +176,7 @@ def _distance_to_curves(curves: np.ndarray) -> np.ndarray:
     return np.sqrt(nearest)
 
 
-def _draw_allograph(allograph: _Allograph, words: np.ndarray) -> np.ndarray:
+def _draw_allograph(allograph: Allograph, words: np.ndarray) -> np.ndarray:
     """Draws an image for each row of random words: uint8 `[n, _BOX_SIZE, _BOX_SIZE]`."""
     curves = _pose(
         _catmull_rom(_control_points(allograph, words), allograph.spans), words[:, _POSE_WORDS]
@@ -276,7 +219,7 @@ def _draw_block(words: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Draws the digits `labels` from random words: uint8 `[n, IMAGE_SIZE, IMAGE_SIZE]`."""
     boxes = np.empty((len(words), _BOX_SIZE, _BOX_SIZE), np.uint8)
     for digit in range(NUM_CLASSES):
-        cumulative_weights, allographs = _allographs(digit)
+        cumulative_weights, allographs = allographs_of(digit)
         choice = _uniform(words[:, _SHAPE_WORDS][:, 0]) * cumulative_weights[-1]
         chosen = np.searchsorted(cumulative_weights, choice, side="right")
         for number, allograph in enumerate(allographs):

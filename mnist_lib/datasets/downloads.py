@@ -1,0 +1,97 @@
+"""Downloads the original files of a data set: whole, verified, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import pathlib
+import threading
+import urllib.parse
+
+import requests
+import tenacity
+
+from mnist_lib import errors
+from mnist_lib.datasets import catalog, originals
+from mnist_lib.progress import Progress
+
+_PROBE_TIMEOUT_SECONDS = 5.0
+_CHUNK_BYTES = 1 << 16
+
+
+def download_originals(info: catalog.DatasetInfo, folder: pathlib.Path) -> pathlib.Path:
+    """Downloads what is not yet in `folder`, verifies all of it, and returns `folder`.
+
+    A file appears under its name only when it is whole and verified. Failures that may
+    pass are retried with back-off.
+
+    Raises:
+      DataNotFoundError: the host cannot be reached or does not have a file.
+      CorruptDataError: what arrived is not the original.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in info.files:
+        path = folder / file.name
+        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256:
+            continue
+        partial = path.with_name(file.name + ".part")
+        try:
+            _fetch(f"{info.url}{file.name}", file, partial)
+            originals.verify_gzip(info, file, partial)
+            partial.replace(path)
+        except requests.RequestException as error:
+            raise errors.DataNotFoundError(
+                f"{info.url}{file.name}: the download failed ({error}). Run again, or "
+                f"{originals.how_to_provide(info)}."
+            ) from error
+        finally:
+            partial.unlink(missing_ok=True)
+    return folder
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether a failure of a download is worth another try."""
+    response = getattr(error, "response", None)
+    if isinstance(error, requests.HTTPError) and response is not None:
+        return response.status_code == 429 or response.status_code >= 500
+    return isinstance(error, requests.RequestException)
+
+
+@tenacity.retry(
+    retry=tenacity.retry_if_exception(_may_pass),
+    stop=tenacity.stop_after_attempt(4),
+    wait=tenacity.wait_exponential(multiplier=0.5),
+    reraise=True,
+)
+def _fetch(url: str, file: catalog.SourceFile, path: pathlib.Path) -> None:
+    with (
+        requests.get(url, stream=True, timeout=(5, 30)) as response,
+        contextlib.closing(Progress(file.num_bytes // 1000, description=f"{file.name}, kB")) as bar,
+        path.open("wb") as stream,
+    ):
+        response.raise_for_status()
+        for chunk in response.iter_content(_CHUNK_BYTES):
+            stream.write(chunk)
+            bar.update(stream.tell() // 1000)
+
+
+def download_problem(info: catalog.DatasetInfo) -> str | None:
+    """Asks within five seconds whether a download can work; None: it can.
+
+    In a thread of its own, because no time limit covers the resolution of names.
+    """
+    url = f"{info.url}{info.files[-1].name}"
+    answers: list[str | None] = []
+
+    def ask() -> None:
+        try:
+            response = requests.head(url, timeout=_PROBE_TIMEOUT_SECONDS, allow_redirects=True)
+            answers.append(None if response.ok else f"answers {response.status_code}")
+        except requests.RequestException as error:
+            answers.append(f"cannot be reached ({type(error).__name__})")
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(_PROBE_TIMEOUT_SECONDS)
+    problem = answers[0] if answers else f"has not answered in {_PROBE_TIMEOUT_SECONDS:.0f} s"
+    return problem and f"{urllib.parse.urlsplit(url).hostname} {problem}"
