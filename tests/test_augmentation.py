@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 import mnist_lib
-from mnist_lib.runs import config
+from mnist_lib import choices
 from mnist_lib.training import augmentation
 
 RNG = np.random.default_rng(0)
@@ -106,7 +106,7 @@ def test_cutout_blanks_one_square():
 
 
 def test_names_are_those_of_the_configuration():
-    for name in config.AUGMENTATION_NAMES:
+    for name in choices.NAMES["augmentation"]:
         _named(name)
     with pytest.raises(
         mnist_lib.errors.ConfigError, match="augmentation: 'mixup' is not one of none"

@@ -38,7 +38,7 @@ def test_steps_follow_from_epochs_unless_given():
         ({"num_replicas": 3}, "batch_size: 256 cannot be divided among 3 replicas; .* such as 255"),
         (
             {"num_replicas": 2, "strategy": "default"},
-            "num_replicas: 2 replicas need the strategy mirrored",
+            "num_replicas: 2 replicas need the strategy",
         ),
         (
             {"train_steps": 10, "warmup_steps": 10},
@@ -125,7 +125,7 @@ def test_recipes_are_valid_and_the_default_is_one():
     assert models == {"mlp", "cnn", "lenet5", "linear", "fast_cnn"}
     with pytest.raises(mnist_lib.errors.ConfigError, match="recipe: 'quick' is not one of"):
         mnist_lib.recipe("quick")
-    with pytest.raises(mnist_lib.errors.ConfigError, match="epoch: is no field .* mean epochs"):
+    with pytest.raises(mnist_lib.errors.ConfigError, match=r"epoch: is no field .* mean epochs"):
         mnist_lib.recipe("mlp", epoch=3)
 
 

@@ -1,0 +1,141 @@
+"""What a configuration must be like: types, names, ranges, combinations."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import os
+import typing
+
+from mnist_lib import choices, errors
+from mnist_lib.datasets import catalog
+from mnist_lib.distribution import division
+
+if typing.TYPE_CHECKING:
+    from mnist_lib.runs.config import TrainConfig
+
+# At least this, and below 2**31.
+_LEAST = {
+    "validation_size": 0,
+    "train_size": 1,
+    "weight_decay": 0,
+    "batch_size": 1,
+    "accumulation_steps": 1,
+    "epochs": 1,
+    "train_steps": 1,
+    "seed": 0,
+    "num_replicas": 0,
+    "worker_timeout_seconds": 10,
+    "steps_per_loop": 1,
+    "eval_every": 1,
+    "checkpoint_every": 1,
+    "warmup_steps": 0,
+}
+_KINDS = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
+
+
+def check(config: TrainConfig) -> None:
+    """Checks a configuration; numbers of other libraries become Python's own.
+
+    Raises:
+      ConfigError: names the first field that cannot be used.
+    """
+    for field, hint in typing.get_type_hints(type(config)).items():
+        object.__setattr__(config, field, _typed(field, hint, getattr(config, field)))
+    _check_choices(config)
+    _check_ranges(config)
+    _check_strategy(config)
+    _check_counts(config)
+
+
+def _typed(field: str, hint: typing.Any, value: typing.Any) -> typing.Any:
+    """Returns `value` as what the field holds: `bool`, `int`, `float`, `str` or None."""
+    kind, *optional = typing.get_args(hint) or (hint,)
+    if value is None and optional:
+        return None
+    if isinstance(value, bool) or kind is bool:
+        matches = isinstance(value, bool) and kind is bool
+    else:
+        accepted = {int: numbers.Integral, float: numbers.Real, str: (str, os.PathLike)}
+        matches = isinstance(value, accepted[kind])
+    if not matches:
+        raise errors.ConfigError(field, f"{value!r} is not {_KINDS[kind]}")
+    return os.fspath(value) if kind is str else kind(value)
+
+
+def _check_choices(config: TrainConfig) -> None:
+    for field in choices.NAMES:
+        value = getattr(config, field, None)
+        if value is not None:
+            choices.check(field, value)
+    for field, options_of in (
+        ("model", choices.MODEL_OPTIONS),
+        ("optimizer", choices.OPTIMIZER_OPTIONS),
+    ):
+        options = {option for options in options_of.values() for option in options}
+        given = {option: getattr(config, option) for option in sorted(options)}
+        choices.check_options(field, getattr(config, field), given)
+
+
+def _check_ranges(config: TrainConfig) -> None:
+    for field, least in _LEAST.items():
+        value = getattr(config, field)
+        if value is not None and not least <= value < 2**31:
+            raise errors.ConfigError(field, f"{value} must be at least {least} and below 2**31")
+    for field in ("learning_rate", "clip_norm"):
+        value = getattr(config, field)
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise errors.ConfigError(field, f"{value} must be greater than 0")
+    for field in ("dropout", "label_smoothing", "beta_1", "beta_2"):
+        value = getattr(config, field)
+        if value is not None and not 0 <= value < 1:
+            raise errors.ConfigError(field, f"{value} is not in [0, 1)")
+    if config.ema_momentum is not None and not 0 < config.ema_momentum < 1:
+        raise errors.ConfigError("ema_momentum", f"{config.ema_momentum} is not in (0, 1)")
+    if config.label_smoothing and config.loss != "cross_entropy":
+        raise errors.ConfigError(
+            "label_smoothing", f"loss {config.loss} has none; choose cross_entropy"
+        )
+
+
+def _check_strategy(config: TrainConfig) -> None:
+    if config.num_replicas > 1 and config.strategy in ("default", "one_device"):
+        raise errors.ConfigError(
+            "num_replicas",
+            f"{config.num_replicas} replicas need the strategy mirrored, not {config.strategy}",
+        )
+    if config.num_replicas and config.strategy == "multi_worker_mirrored":
+        raise errors.ConfigError(
+            "num_replicas",
+            "each worker of multi_worker_mirrored is one replica on a CPU; leave it out, and "
+            "start more workers",
+        )
+    division.check_divides(
+        config.batch_size, max(1, config.num_replicas), config.accumulation_steps
+    )
+
+
+def _check_counts(config: TrainConfig) -> None:
+    available = catalog.dataset_info(config.dataset).num_train
+    if config.validation_size >= available:
+        raise errors.ConfigError(
+            "validation_size",
+            f"{config.validation_size} leaves none of the {available} images to train on",
+        )
+    if config.train_size and config.train_size > available - config.validation_size:
+        raise errors.ConfigError(
+            "train_size",
+            f"{config.train_size} is more than the {available - config.validation_size} images "
+            "that are not held out for validation",
+        )
+    if config.batch_size > config.num_train_examples:
+        raise errors.ConfigError(
+            "batch_size",
+            f"{config.batch_size} is larger than the {config.num_train_examples} training images",
+        )
+    total_steps = config.total_steps(config.num_train_examples)
+    if config.warmup_steps and config.warmup_steps >= total_steps:
+        raise errors.ConfigError(
+            "warmup_steps",
+            f"{config.warmup_steps} must be less than the {total_steps} steps of the run",
+        )

@@ -1,0 +1,102 @@
+"""All that is saved of a run, and where."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from mnist_lib import errors
+from mnist_lib.runs import checkpoints, run_directory
+from mnist_lib.training.metrics import TrainMetrics
+from mnist_lib.training.trainer import Trainer
+
+
+class RunState(tf.Module):
+    """What a run knows beside model and optimizer; saved with them.
+
+    Attributes:
+      best_accuracy, best_step: the best validation so far; -1 before the first.
+      train_seconds: time spent in training steps, over all processes of the run.
+      loss_sum, num_correct, num_examples: training since the validation before.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.best_accuracy = tf.Variable(-1.0, dtype=tf.float64)
+        self.best_step = tf.Variable(-1, dtype=tf.int64)
+        self.train_seconds = tf.Variable(0.0, dtype=tf.float64)
+        self.loss_sum = tf.Variable(0.0, dtype=tf.float64)
+        self.num_correct = tf.Variable(0, dtype=tf.int64)
+        self.num_examples = tf.Variable(0, dtype=tf.int64)
+
+    def add(self, metrics: TrainMetrics, seconds: float, *, is_first: bool) -> None:
+        """Counts some steps; the first ones since a validation begin anew."""
+        if is_first:
+            for variable in (self.loss_sum, self.num_correct, self.num_examples):
+                variable.assign(tf.zeros_like(variable))
+        self.train_seconds.assign_add(seconds)
+        self.loss_sum.assign_add(metrics.loss_sum)
+        self.num_correct.assign_add(metrics.num_correct)
+        self.num_examples.assign_add(metrics.num_examples)
+
+    def train_metrics(self) -> dict[str, float]:
+        """Returns loss and accuracy in training since the validation before the last step."""
+        num_examples = int(self.num_examples.numpy())
+        return {
+            "loss": float(self.loss_sum.numpy()) / num_examples,
+            "accuracy": int(self.num_correct.numpy()) / num_examples,
+        }
+
+
+class SavedState:
+    """A run's variables and the two folders that hold them.
+
+    Attributes:
+      state: what the run knows beside model and optimizer.
+    """
+
+    def __init__(self, run: run_directory.RunDirectory, trainer: Trainer):
+        """Reads and writes nothing."""
+        self.state = RunState()
+        self._trainer = trainer
+        checkpoint = checkpoints.checkpoint_of(trainer.model, trainer.optimizer, self.state)
+        self._latest = checkpoints.CheckpointDirectory(run.checkpoints, checkpoint)
+        self._best = checkpoints.CheckpointDirectory(run.best, checkpoint, max_to_keep=1)
+
+    def restore(self) -> bool:
+        """Restores the newest whole checkpoint; returns whether there was one.
+
+        Raises:
+          CheckpointError: there are checkpoints, and none is whole, fits, or is of the
+            step that its name says.
+        """
+        step = self._latest.restore_latest()
+        if step is not None and step != self._trainer.step:
+            raise errors.CheckpointError(
+                f"{self._latest.directory}: ckpt-{step} holds step {self._trainer.step}: it was "
+                "renamed. Give it back its name, or start again with a new --workdir."
+            )
+        return step is not None
+
+    def save(self) -> None:
+        """Saves all of it.
+
+        Raises:
+          StorageError: it could not be written.
+        """
+        self._latest.save(self._trainer.step)
+
+    def note_validation(self, accuracy: float) -> bool:
+        """Notes an accuracy; returns whether it is the best so far."""
+        if accuracy <= self.state.best_accuracy.numpy():
+            return False
+        self.state.best_accuracy.assign(accuracy)
+        self.state.best_step.assign(self._trainer.step)
+        return True
+
+    def save_best(self) -> None:
+        """Saves all of it as the best.
+
+        Raises:
+          StorageError: it could not be written.
+        """
+        self._best.save(self._trainer.step)
