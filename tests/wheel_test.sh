@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the wheel and runs the library's tests against it, outside the checkout.
+# Builds the wheel; runs the library's tests against it, outside the checkout, and the
+# installed command in an empty environment.
 set -euo pipefail
 python=$1
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -10,11 +11,41 @@ mkdir "$work/source"
 cp -r "$root"/{mnist_lib,setup.py,pyproject.toml,README.md,LICENSE} "$work/source"
 "$python" -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir "$work/dist" "$work/source"
 "$python" -m pip install --quiet --no-deps --target "$work/site" "$work"/dist/*.whl
-mkdir "$work/tests"
-cp "$root"/tests/*.py "$root/pyproject.toml" "$work/tests"
-rm "$work"/tests/test_{scaling,scripts,workers}.py  # docs and scripts are not in the wheel
 rm -r "$work/source"
 
+echo "The wheel: what is in it, and no link in its description that leads nowhere."
+"$python" - "$work"/dist/*.whl <<'EOF'
+import email, re, sys, zipfile
+wheel = zipfile.ZipFile(sys.argv[1])
+names = wheel.namelist()
+metadata = next(name for name in names if name.endswith(".dist-info/METADATA"))
+description = email.message_from_bytes(wheel.read(metadata)).get_payload()
+assert description.startswith("# mnist_lib"), description[:100]
+links = re.findall(r"\]\(([^)]+)\)", description)
+relative = [link for link in links if not link.startswith(("http://", "https://"))]
+assert not relative, relative
+folders = {name.split("/")[0] for name in names}
+assert folders == {"mnist_lib", metadata.split("/")[0]}, folders
+EOF
+
+echo "An empty environment, another folder, an empty home: the command."
+"$python" -m venv "$work/empty"
+"$work/empty/bin/python" -m pip install --quiet "$work"/dist/*.whl
+mkdir "$work/home" "$work/elsewhere"
+cd "$work/elsewhere"
+installed=(env -i "HOME=$work/home" "PATH=$work/empty/bin:/usr/bin:/bin")
+"${installed[@]}" mnist-lib --version
+"${installed[@]}" mnist-lib train --strategy=mirrored --dataset=synthetic_digits --train_steps=20 \
+    --workdir=runs/first | tee train.txt
+"${installed[@]}" mnist-lib evaluate --workdir=runs/first | tee evaluate.txt
+grep -q "mnist-lib evaluate --workdir=runs/first" train.txt
+right=$(sed -n 's/.* \([0-9]*\) of 10000 right.*/\1/p' train.txt)
+grep -q "all .* 10000 .* $right " evaluate.txt
+
+echo "The library's tests."
+mkdir "$work/tests"
+cp "$root"/tests/*.py "$root/pyproject.toml" "$work/tests"
+rm "$work"/tests/test_{benchmark,scaling,scripts,workers}.py  # what they test is in the checkout
 cd "$work/tests"
 export PYTHONPATH="$work/site"
 "$python" -c "

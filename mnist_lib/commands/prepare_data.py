@@ -16,7 +16,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
 
 
 def _prepare() -> None:
-    startup.start_tensorflow()
+    startup.start_tensorflow(report_devices=False)
     from mnist_lib.datasets import preparation
 
     prepared = preparation.prepare_dataset(**flags.data_options())

@@ -42,7 +42,7 @@ def start_tensorflow(config: TrainConfig | None = None, *, report_devices: bool 
     is_wanted = os.environ.get("TF_CPP_MIN_LOG_LEVEL") in _ASKED_FOR
     runtime.configure_before_tensorflow()
     said: list[str] = []
-    with contextlib.nullcontext() if is_wanted else _standard_error_caught(said):
+    with contextlib.nullcontext() if is_wanted else standard_error_caught(said):
         import tensorflow as tf
 
         gpus = tf.config.list_physical_devices("GPU")
@@ -84,7 +84,7 @@ def _is_for_all_workers(record: logging.LogRecord) -> bool:
 
 
 @contextlib.contextmanager
-def _standard_error_caught(texts: list[str]) -> Iterator[None]:
+def standard_error_caught(texts: list[str]) -> Iterator[None]:
     """Keeps what is written to file descriptor 2, by whatever language, off the screen.
 
     Args:
