@@ -2,15 +2,14 @@
 
     images, labels = draw_digits(60_000, seed=0)
 
-An image begins as pen strokes (`digit_strokes`), is bent, slanted and rotated, drawn
-with a pen of some width, and normalised as MNIST was: fitted into 20x20 pixels and
-centred by its centre of mass in 28x28 (LeCun et al. 1998, section III.A).
+An image begins as strokes (`digit_strokes`), is bent, slanted and rotated, drawn with a pen
+of some width, and normalised as MNIST was: fitted into 20x20 pixels and centred by its
+centre of mass in 28x28 (LeCun et al. 1998, section III.A).
 
 The bytes depend only on the seed and the image's index, not on the machine. The random
-numbers are the raw output of NumPy's Philox bit generator, whose stream NumPy guarantees.
-All that follows is + - * /, square roots, comparisons and rounding, which IEEE 754
-defines to the last bit; what may differ between processors or versions (powers, sines,
-matrix products, sums of floats) is avoided.
+numbers are the raw output of NumPy's Philox bit generator, whose stream NumPy guarantees. All
+that follows is + - * /, square roots, comparisons and rounding, which IEEE 754 defines to the
+bit; what may differ between machines (powers, sines, matrix products, float sums) is avoided.
 """
 
 from __future__ import annotations
@@ -36,8 +35,7 @@ _JITTER_WORDS = slice(18, 48)  # x and y of each stroke, then of each control po
 _MAX_STROKES, _MAX_POINTS = 2, 13
 
 # Standard deviations, in heights of a digit.
-_STROKE_JITTER = 0.04
-_POINT_JITTER = 0.055
+_STROKE_JITTER, _POINT_JITTER = 0.04, 0.055
 
 
 def _random_words(seed: int, first_index: int, num_images: int) -> np.ndarray:
