@@ -441,7 +441,9 @@ def test_the_library_s_own_settings_are_recorded(monkeypatch):
     runtime.configure_before_tensorflow()
     applied = runtime.applied_settings()
     assert applied["malloc"]["M_TOP_PAD"] == 64 << 20
-    assert applied["environment"]["TF_CPP_MIN_LOG_LEVEL"] == "0"  # what the user said stays
+    assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0"  # what the user said stays
+    assert applied["environment"]["TF_FORCE_GPU_ALLOW_GROWTH"] == "0"
+    assert "TF_CPP_MIN_LOG_LEVEL" not in applied["environment"]  # changes no number
     assert applied["deterministic"] is True  # as conftest.py has made it
     assert os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == "0"
     assert isinstance(applied["tensor_float_32"], bool)
