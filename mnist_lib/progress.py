@@ -14,7 +14,7 @@ _logger = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_LINES = 10.0
 # Percentage, counts, time left and twelve cells of bar come before what is said beside it.
-_BAR_COLUMNS = 50
+_BAR_COLUMNS = 46
 # No rate: tqdm's would count what is done between the steps.
 _BAR_FORMAT = "{desc}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{remaining} left]{postfix}"
 
@@ -38,12 +38,12 @@ class Progress:
         self._clock = clock
         self._last_line = clock()
         self._bar = tqdm.tqdm(
-            desc=description or None,
+            desc=f"{self._name}: ",
             total=total,
             initial=done,
             unit=unit,
             bar_format=_BAR_FORMAT,
-            dynamic_ncols=True,
+            ncols=shutil.get_terminal_size().columns,
             disable=not (show_bar and sys.stderr.isatty()),
         )
 
@@ -53,8 +53,10 @@ class Progress:
         Lines come at most every ten seconds.
         """
         if not self._bar.disable:
-            width = shutil.get_terminal_size().columns - _BAR_COLUMNS
-            self._bar.set_postfix_str(first_that_fit(values, width), refresh=False)
+            # tqdm's own look at the width draws nothing where a terminal does not tell it.
+            self._bar.ncols = shutil.get_terminal_size().columns
+            fitting = first_that_fit(values, self._bar.ncols - _BAR_COLUMNS - len(self._name))
+            self._bar.set_postfix_str(fitting, refresh=False)
             self._bar.update(done - self._bar.n)
         elif self._clock() - self._last_line >= _SECONDS_BETWEEN_LINES:
             self._last_line = self._clock()

@@ -2,18 +2,21 @@
 
 import contextlib
 import dataclasses
+import gc
 import json
 import logging
 import pathlib
 import shutil
+import warnings
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.framework import config as framework_config
 from test_summaries import read_events
 
 import mnist_lib
-from mnist_lib.runs import configured, run_directory
+from mnist_lib.runs import checkpoints, configured, interruption, run_directory
 
 CONFIG = mnist_lib.TrainConfig(
     model="mlp",
@@ -387,3 +390,87 @@ def test_wrong_use_of_a_run_is_refused(finished, tmp_path):
         mnist_lib.predict(workdir, np.zeros((2, 28, 28)))
     with pytest.raises(mnist_lib.errors.ConfigError, match="split: 'all' is not one of"):
         mnist_lib.evaluate(workdir, split="all")
+
+
+def test_xla_is_refused_by_the_convolutions_a_model_has(small_dataset, tmp_path):
+    """`fast_cnn` has no pooling option, and convolutions all the same."""
+    with pytest.raises(mnist_lib.errors.ConfigError, match=r"jit_compile: .*conv2d.* slower"):
+        _train(tmp_path / "run", small_dataset, model="fast_cnn", jit_compile=True)
+
+
+def test_deterministic_is_in_force_from_python_and_put_back(small_dataset, tmp_path, monkeypatch):
+    seen = []
+    right = mnist_lib.Evaluator.evaluate
+
+    def evaluate(self, data):
+        seen.append(framework_config.is_op_determinism_enabled())
+        return right(self, data)
+
+    monkeypatch.setattr(mnist_lib.Evaluator, "evaluate", evaluate)
+    before = framework_config.is_op_determinism_enabled()
+    for wanted in (True, False):
+        seen.clear()
+        _train(tmp_path / str(wanted), small_dataset, train_steps=10, deterministic=wanted)
+        assert seen
+        assert set(seen) == {wanted}
+        assert framework_config.is_op_determinism_enabled() == before
+
+
+def test_run_json_has_an_entry_per_process_and_differences_are_said(
+    finished, small_dataset, tmp_path, caplog
+):
+    workdir = tmp_path / "run"
+    shutil.copytree(finished[0], workdir)
+    (workdir / "results.json").unlink()
+    (first,) = json.loads((workdir / "run.json").read_text())
+    first["packages"]["tensorflow"] = "2.20.0"
+    (workdir / "run.json").write_text(json.dumps([first]))
+    _train(workdir, small_dataset)
+    entries = json.loads((workdir / "run.json").read_text())
+    assert len(entries) == 2
+    assert entries[0] == first
+    assert "packages tensorflow was 2.20.0, is 2.21" in caplog.text
+
+
+def test_a_checkpoint_that_was_renamed_is_refused(finished, small_dataset, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(finished[0], workdir)
+    (workdir / "results.json").unlink()
+    for path in workdir.glob("checkpoints/ckpt-*"):
+        number, _, rest = path.name.removeprefix("ckpt-").partition(".")
+        if number == "30":
+            path.unlink()
+        elif number == "20":
+            path.rename(path.with_name(f"ckpt-25.{rest}"))
+    with pytest.raises(mnist_lib.errors.CheckpointError, match="ckpt-25 holds step 20"):
+        _train(workdir, small_dataset)
+
+
+def test_best_is_asked_of_the_folder(finished, small_dataset, tmp_path):
+    assert mnist_lib.load_model(finished[0], "best").count_params() > 0
+    workdir = tmp_path / "run"
+    shutil.copytree(finished[0], workdir)
+    shutil.rmtree(workdir / "best")
+    with pytest.raises(mnist_lib.errors.ConfigError, match=r"checkpoint: .* has no best"):
+        mnist_lib.load_model(workdir, "best")
+
+
+def test_a_run_leaves_no_socket_open(small_dataset, tmp_path):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with interruption.stop_on_signal():
+            pass
+        gc.collect()
+    assert [w for w in caught if issubclass(w.category, ResourceWarning)] == []
+
+
+def test_a_folder_that_cannot_be_made_during_a_save_is_named(small_dataset, tmp_path):
+    model = mnist_lib.build_model("linear")
+    optimizer = mnist_lib.build_optimizer("sgd", 0.1)
+    optimizer.build(model.trainable_variables)
+    checkpoint = checkpoints.checkpoint_of(model, optimizer, tf.Module())
+    (tmp_path / "file").write_text("")
+    folder = checkpoints.CheckpointDirectory(tmp_path / "file" / "checkpoints", checkpoint)
+    with pytest.raises(mnist_lib.errors.StorageError, match="could not be written") as caught:
+        folder.save(1)
+    assert caught.value.exit_code == 74

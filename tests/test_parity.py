@@ -1,5 +1,7 @@
 """The parity checker names each planted fault, and finds none where there is none."""
 
+import contextlib
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import tensorflow as tf
 
 import mnist_lib
 from mnist_lib.distribution import strategies
+from mnist_lib.training import keras_internals, losses, replica_step
 
 
 def _model(*extra, **dense_options):
@@ -206,7 +209,7 @@ def test_a_child_process_does_it_when_devices_are_initialised(monkeypatch):
     report = mnist_lib.check_replica_parity(
         lambda: _model(DividesByTheBatch(name="centre")), num_replicas=6
     )
-    assert isinstance(report, parity.ParityReport)
+    assert isinstance(report, mnist_lib.ParityReport)
     assert (report.first.stage, report.first.name) == ("forward", "centre")
 
     def fail():
@@ -219,5 +222,64 @@ def test_a_child_process_does_it_when_devices_are_initialised(monkeypatch):
 def test_wrong_numbers_are_refused():
     with pytest.raises(mnist_lib.errors.ConfigError, match="at least 2 replicas"):
         mnist_lib.check_replica_parity(_model, num_replicas=1)
-    with pytest.raises(mnist_lib.errors.ConfigError, match="batch_size: 25 is no multiple of 2"):
+    with pytest.raises(
+        mnist_lib.errors.ConfigError, match="batch_size: 25 cannot be divided"
+    ):
         _check(batch_size=25)
+
+
+def _each_replica_averages(monkeypatch):
+    right = losses.scaled_loss
+    monkeypatch.setattr(
+        losses,
+        "scaled_loss",
+        lambda examples, size, terms, parts: right(examples, examples.shape[0], terms, parts),
+    )
+
+
+def _nobody_sums(monkeypatch):
+    monkeypatch.setattr(replica_step, "all_reduce_sum", list)
+
+
+def _keras_sums_again(monkeypatch):
+    monkeypatch.setattr(
+        keras_internals, "reduced_elsewhere", lambda optimizer: contextlib.nullcontext()
+    )
+
+
+def _one_gradient_is_late(monkeypatch):
+    right = replica_step.ReplicaStep.update
+
+    def update(self, gradients):
+        number = tf.distribute.get_replica_context().num_replicas_in_sync
+        right(self, [gradients[0] * tf.cast(number, gradients[0].dtype), *gradients[1:]])
+
+    monkeypatch.setattr(replica_step.ReplicaStep, "update", update)
+
+
+@pytest.mark.parametrize(
+    ("plant", "stage"),
+    [
+        (_each_replica_averages, "loss"),
+        (_nobody_sums, "reduction"),
+        (_keras_sums_again, "update"),
+        (_one_gradient_is_late, "update"),
+    ],
+)
+def test_a_fault_in_the_trainer_s_own_step_is_found(plant, stage, monkeypatch, small_dataset):
+    """What is checked is what runs: the same fault changes what `Trainer` does."""
+
+    def trained(num_replicas):
+        strategy = mnist_lib.create_strategy("mirrored", num_replicas)
+        with strategy.scope():
+            model = mnist_lib.build_model("linear")
+            optimizer = mnist_lib.build_optimizer("sgd", 0.1)
+        mnist_lib.Trainer(model, optimizer, strategy=strategy).train(small_dataset.train, 3, 24)
+        return model.trainable_variables[0].numpy()
+
+    assert _check().agree
+    np.testing.assert_allclose(trained(1), trained(2), atol=1e-6)
+    plant(monkeypatch)
+    report = _check()
+    assert report.first.stage == stage, str(report)
+    assert np.abs(trained(1) - trained(2)).max() > 1e-3

@@ -246,3 +246,99 @@ def test_wrong_use_is_refused(small_dataset):
     )
     with pytest.raises(ValueError, match="one value per example"):
         averaging.train(_batches(averaging, small_dataset.train), 1)
+
+
+@pytest.mark.parametrize("num_replicas", [1, 2])
+def test_the_end_of_the_data_is_named_and_the_steps_are_counted(small_dataset, num_replicas):
+    trainer = _trainer(num_replicas)
+    data = mnist_lib.train_batches(small_dataset.train, 48, num_steps=10)
+    with pytest.raises(
+        mnist_lib.errors.ConfigError, match="batches: the data ended after 10 of 100 steps"
+    ):
+        trainer.train(iter(trainer.distribute(data)), 100)
+    assert trainer.step == trainer.optimizer.iterations.numpy() == 10
+    same = _trainer(num_replicas)
+    same.train(data, 10)
+    for ours, expected in zip(
+        trainer.model.variables + trainer.optimizer.variables,
+        same.model.variables + same.optimizer.variables,
+        strict=True,
+    ):
+        np.testing.assert_array_equal(ours.numpy(), expected.numpy(), err_msg=ours.path)
+
+
+@pytest.mark.parametrize("num_replicas", [1, 2])
+def test_a_split_a_data_set_and_distributed_data_are_taken_alike(small_dataset, num_replicas):
+    def trained(data_of):
+        trainer = _trainer(num_replicas, model="linear")
+        metrics = trainer.train(data_of(trainer), 5, 48)
+        evaluator = mnist_lib.Evaluator(trainer.model, strategy=trainer.strategy)
+        return metrics, trainer, evaluator
+
+    batches = mnist_lib.train_batches(small_dataset.train, 48)
+    expected, trainer, evaluator = trained(lambda _: small_dataset.train)
+    for data_of in (
+        lambda _: batches,
+        lambda trainer: trainer.distribute(batches),
+        lambda trainer: iter(trainer.distribute(small_dataset.train, 48)),
+    ):
+        metrics, *_ = trained(data_of)
+        assert metrics == expected
+    assert expected.num_examples == 5 * 48
+    # A split goes on from the trainer's step; a data set begins anew.
+    after = trainer.train(small_dataset.train, 5, 48)
+    again, other, _ = trained(lambda trainer: small_dataset.train)
+    assert again == expected
+    assert other.train(mnist_lib.train_batches(small_dataset.train, 48, start_step=5), 5) == after
+    split = evaluator.evaluate(small_dataset.test)
+    batched = evaluator.evaluate(mnist_lib.eval_batches(small_dataset.test, 100))
+    assert split.loss_sum == pytest.approx(batched.loss_sum, rel=1e-12)
+    np.testing.assert_array_equal(split.confusion_matrix, batched.confusion_matrix)
+    even = mnist_lib.eval_batches(small_dataset.test, 50).take(4)
+    full = evaluator.evaluate(
+        mnist_lib.distribute_batches(even.rebatch(50, drop_remainder=True), evaluator.strategy)
+    )
+    assert full.num_examples == 200
+    np.testing.assert_array_equal(full.confusion_matrix, evaluator.evaluate(even).confusion_matrix)
+
+
+def test_batches_that_nobody_distributed_are_refused_on_several_replicas(small_dataset):
+    trainer = _trainer(2)
+    with pytest.raises(mnist_lib.errors.ConfigError, match="batches: are not distributed: each"):
+        trainer.train(iter(mnist_lib.train_batches(small_dataset.train, 48)), 1)
+    with pytest.raises(mnist_lib.errors.ConfigError, match="batch_size: is needed to train on"):
+        trainer.train(small_dataset.train, 1)
+
+
+def test_the_strategy_is_as_it_was(small_dataset):
+    """Keras's `evaluate` and `predict` give what they gave before ours were used."""
+    trainer = _trainer(2)
+    with trainer.strategy.scope():
+        trainer.model.compile(
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"]
+        )
+    batches = mnist_lib.eval_batches(small_dataset.test, 50)
+
+    def by_keras():
+        return (
+            trainer.model.evaluate(batches, verbose=0),
+            trainer.model.predict(batches.map(lambda images, _: images), verbose=0),
+        )
+
+    scores, predictions = by_keras()
+    assert len(predictions) == 203
+    evaluator = mnist_lib.Evaluator(trainer.model, strategy=trainer.strategy)
+    evaluator.evaluate(small_dataset.test)
+    trainer.distribute(small_dataset.train, 48)
+    mnist_lib.distribute_batches(mnist_lib.train_batches(small_dataset.train, 48), trainer.strategy)
+    scores_after, predictions_after = by_keras()
+    assert scores_after == scores
+    np.testing.assert_array_equal(predictions_after, predictions)
+
+
+def test_xla_with_synchronised_batch_normalisation_is_refused_in_one_line():
+    strategy = mnist_lib.create_strategy("mirrored", 2)
+    with strategy.scope():
+        model, optimizer = mnist_lib.build_model("fast_cnn"), keras.optimizers.SGD(0.1)
+    with pytest.raises(mnist_lib.errors.ConfigError, match="jit_compile: XLA cannot compile batch"):
+        mnist_lib.Trainer(model, optimizer, strategy=strategy, jit_compile=True)

@@ -53,7 +53,7 @@ def _gather(cluster: Cluster, deadline: float) -> str:
                 break
             stack.enter_context(connection)
             line = _read_line(connection, time.monotonic() + _READ_SECONDS)
-            if line.isdigit() and int(line) in cluster.others():  # else it is not one of ours
+            if line.isdigit() and int(line) in cluster.others():  # else a stranger
                 connections[int(line)] = connection
         absent = [index for index in cluster.others() if index not in connections]
         missing = ", ".join(cluster.describe(index) for index in absent)

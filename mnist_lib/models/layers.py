@@ -9,12 +9,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mnist_lib.models import activations, batch_parts
+from mnist_lib.models import activations, batch_parts, philox
 
 # Of the averages that evaluation uses; Keras's 0.99 is slow for runs of a few hundred steps.
 _BATCH_NORM_MOMENTUM = 0.9
-_PHILOX = 1  # tf.random.Algorithm.PHILOX, as the raw ops take it
-_VALUES_PER_BLOCK = 4  # 32-bit values that one Philox counter yields
 
 
 def layer_seeds(seed: int) -> Iterator[int]:
@@ -97,8 +95,7 @@ class Dropout(keras.layers.Layer):
     """Dropout whose mask is a function of (seed, call, row of the global batch).
 
     `keras.layers.Dropout` draws the same mask on every replica. Here each replica
-    draws its own rows of one mask for the global batch, by starting the counter-
-    based generator (Philox: Salmon et al. 2011) at its first row, so that 1 and N
+    draws its own rows of one mask for the global batch (`philox`), so that 1 and N
     replicas, accumulating or not, train on the same masks.
 
     Args:
@@ -120,16 +117,15 @@ class Dropout(keras.layers.Layer):
         state = tf.cast(self.seed_generator.next(), tf.uint64)
         num_rows = tf.shape(x)[0]
         row_shape = x.shape[1:]
-        num_blocks = -(-row_shape.num_elements() // _VALUES_PER_BLOCK)
-        first_block = batch_parts.part_index() * tf.cast(num_rows, tf.int64) * num_blocks
-        bits = tf.raw_ops.StatelessRandomUniformFullIntV2(
-            shape=tf.stack([num_rows, num_blocks * _VALUES_PER_BLOCK]),
+        bits = philox.rows(
+            num_rows,
+            row_shape.num_elements(),
             key=state[:1],
-            counter=tf.stack([tf.cast(first_block, tf.uint64), state[1]]),
-            alg=_PHILOX,
+            stream=state[1],
+            first_row=batch_parts.part_index() * tf.cast(num_rows, tf.int64),
             dtype=tf.uint32,
         )
-        bits = tf.reshape(bits[:, : row_shape.num_elements()], tf.shape(x))
+        bits = tf.reshape(bits, tf.shape(x))
         keep = bits >= tf.constant(round(self.rate * 2**32), tf.uint32)
         scale = tf.constant(1 / (1 - self.rate), x.dtype)
         return tf.where(keep, x * scale, tf.zeros([], x.dtype))

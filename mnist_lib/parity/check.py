@@ -22,7 +22,7 @@ import keras
 import tensorflow as tf
 
 from mnist_lib import errors
-from mnist_lib.distribution import strategies
+from mnist_lib.distribution import division, strategies
 from mnist_lib.parity import compare, record
 from mnist_lib.training import losses, optimizers, replica_step
 
@@ -36,8 +36,8 @@ class ParityReport:
     Attributes:
       num_replicas: what one replica was compared with.
       num_steps: steps that were asked for.
-      differences: those of the first step that has any, in the order of
-        `compare.STAGES`. The later ones usually follow from the first.
+      differences: those of the first step that has any, in the order in which a step
+        computes them. The later ones usually follow from the first.
     """
 
     num_replicas: int
@@ -107,9 +107,8 @@ def check_replica_parity(
     """
     if num_replicas < 2 or num_steps < 1:
         raise errors.ConfigError("num_replicas", "at least 2 replicas and 1 step are compared")
-    if batch_size < 1 or batch_size % num_replicas:
-        raise errors.ConfigError("batch_size", f"{batch_size} is no multiple of {num_replicas}")
-    recipe = record.Recipe(
+    division.check_divides(batch_size, num_replicas)
+    case = record.ParityCase(
         build_model=build_model,
         build_optimizer=build_optimizer or _momentum,
         build_metrics=build_metrics or _accuracy,
@@ -118,17 +117,17 @@ def check_replica_parity(
         reduce_gradients=reduce_gradients,
         batch_size=batch_size,
     )
-    arguments = (recipe, num_replicas, num_steps, tolerance)
-    if strategies.can_split_cpu(num_replicas):
-        return _compare(*arguments)
-    return _in_child_process(arguments)
+    compare_here = strategies.can_split_cpu(num_replicas)
+    return (_compare if compare_here else _in_child_process)(
+        case, num_replicas, num_steps, tolerance
+    )
 
 
 def _compare(
-    recipe: record.Recipe, num_replicas: int, num_steps: int, tolerance: float
+    case: record.ParityCase, num_replicas: int, num_steps: int, tolerance: float
 ) -> ParityReport:
     one, many = (
-        record.RecordingTrainer(recipe, strategies.create_strategy("mirrored", n))
+        record.RecordingTrainer(case, strategies.create_strategy("mirrored", n))
         for n in (1, num_replicas)
     )
     for ours, theirs in zip(many.model.variables, one.model.variables, strict=True):
@@ -176,7 +175,7 @@ def _random_batches(model: keras.Model, batch_size: int) -> tf.data.Dataset:
     return tf.data.Dataset.range(tf.int64.max).map(batch)
 
 
-def _in_child_process(arguments: tuple) -> ParityReport:
+def _in_child_process(*arguments) -> ParityReport:
     with tempfile.TemporaryDirectory() as folder:
         question, answer = pathlib.Path(folder, "question"), pathlib.Path(folder, "answer")
         question.write_bytes(cloudpickle.dumps(arguments))
@@ -194,9 +193,9 @@ def _in_child_process(arguments: tuple) -> ParityReport:
 
 def _main() -> None:
     question, answer = map(pathlib.Path, sys.argv[1:])
-    recipe, num_replicas, num_steps, tolerance = cloudpickle.loads(question.read_bytes())
+    case, num_replicas, *others = cloudpickle.loads(question.read_bytes())
     strategies.can_split_cpu(num_replicas)
-    report = _compare(recipe, num_replicas, num_steps, tolerance)
+    report = _compare(case, num_replicas, *others)
     answer.write_bytes(cloudpickle.dumps(report))
 
 

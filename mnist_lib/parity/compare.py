@@ -19,7 +19,7 @@ class Difference:
     """Something that is not the same on one replica and on several.
 
     Attributes:
-      stage: one of `STAGES`, in the order of a step.
+      stage: one of `STAGES`, what a step computes.
       step: the step it arose in; 1 is the first.
       name: of the layer, variable or metric.
       magnitude: the largest absolute difference; infinite if shapes differ.

@@ -19,7 +19,7 @@ from mnist_lib.training import keras_internals, losses, replica_step
 
 
 @dataclasses.dataclass(frozen=True)
-class Recipe:
+class ParityCase:
     """What to train, as functions that build it; see `check.check_replica_parity`."""
 
     build_model: Callable[[], keras.Model]
@@ -57,40 +57,38 @@ class StepRecord:
 
 
 class RecordingTrainer:
-    """Trains a recipe on some replicas and records each step."""
+    """Trains a case on some replicas and records each step."""
 
-    def __init__(self, recipe: Recipe, strategy: tf.distribute.Strategy):
+    def __init__(self, case: ParityCase, strategy: tf.distribute.Strategy):
         """Builds everything under the strategy's scope."""
-        self._recipe = recipe
+        self._case = case
         self._strategy = strategy
         # A loss that averages is what the check is to find: it is taken as it is.
-        self._loss = (
-            losses.per_example_loss(recipe.loss) if isinstance(recipe.loss, str) else recipe.loss
-        )
+        self._loss = losses.per_example_loss(case.loss) if isinstance(case.loss, str) else case.loss
         with strategy.scope():
-            self.model = recipe.build_model()
+            self.model = case.build_model()
             if not getattr(
                 self.model, "inputs", None
             ):  # subclassed: its variables come with the first call
-                images, _ = next(iter(recipe.make_batches(self.model, recipe.batch_size)))
+                images, _ = next(iter(case.make_batches(self.model, case.batch_size)))
                 self.model(images, training=False)
-            self.optimizer = recipe.build_optimizer()
+            self.optimizer = case.build_optimizer()
             self.optimizer.build(self.model.trainable_variables)
-            self.metrics = list(recipe.build_metrics())
+            self.metrics = list(case.build_metrics())
         probe, self.layer_names = _probe(self.model)
         self._replica_step = replica_step.ReplicaStep(
             self.model,
             self.optimizer,
             self._loss,
             forward=lambda images: probe(images, training=True),
-            reduce_gradients=recipe.reduce_gradients,
+            reduce_gradients=case.reduce_gradients,
         )
         self._traced_step = tf.function(self._step)
         self._traced_evaluation = tf.function(self._evaluation)
 
     def batches(self) -> tf.data.Iterator:
-        """Returns an iterator over the replicas' rows of the recipe's batches."""
-        batches = self._recipe.make_batches(self.model, self._recipe.batch_size)
+        """Returns an iterator over the replicas' rows of the case's batches."""
+        batches = self._case.make_batches(self.model, self._case.batch_size)
         return iter(distribute_batches(batches, self._strategy))
 
     def step(self, batches) -> StepRecord:
@@ -122,8 +120,8 @@ class RecordingTrainer:
         Of batch n the first `1 + (5 n mod size)` are real, so that some replicas hold
         few of them, or none.
         """
-        size = self._recipe.batch_size
-        batches = self._recipe.make_batches(self.model, size).take(num_batches)
+        size = self._case.batch_size
+        batches = self._case.make_batches(self.model, size).take(num_batches)
 
         def with_mask(number, batch):
             mask = tf.range(size, dtype=tf.int64) <= (5 * number) % size

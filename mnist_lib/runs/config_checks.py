@@ -11,8 +11,7 @@ from mnist_lib import choices, errors
 from mnist_lib.datasets import catalog
 from mnist_lib.distribution import division
 
-if typing.TYPE_CHECKING:
-    from mnist_lib.runs.config import TrainConfig
+TrainConfig = typing.Any  # `config.TrainConfig`, which is above: it calls this when it is made
 
 # At least this, and below 2**31.
 _LEAST = {
@@ -30,6 +29,11 @@ _LEAST = {
     "eval_every": 1,
     "checkpoint_every": 1,
     "warmup_steps": 0,
+}
+_ACCEPTED: dict[type, typing.Any] = {
+    int: numbers.Integral,
+    float: numbers.Real,
+    str: (str, os.PathLike),
 }
 _KINDS = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
 
@@ -56,8 +60,7 @@ def _typed(field: str, hint: typing.Any, value: typing.Any) -> typing.Any:
     if isinstance(value, bool) or kind is bool:
         matches = isinstance(value, bool) and kind is bool
     else:
-        accepted = {int: numbers.Integral, float: numbers.Real, str: (str, os.PathLike)}
-        matches = isinstance(value, accepted[kind])
+        matches = isinstance(value, _ACCEPTED[kind])
     if not matches:
         raise errors.ConfigError(field, f"{value!r} is not {_KINDS[kind]}")
     return os.fspath(value) if kind is str else kind(value)

@@ -7,7 +7,6 @@ results = loop.run()
 from __future__ import annotations
 
 import logging
-import shlex
 import time
 
 import tensorflow as tf
@@ -34,39 +33,27 @@ def open_run(
     """Builds what is trained, restores it, and returns the loop that goes on from there.
 
     Args:
-      config: the configuration.
+      config, dataset: what the run is of.
       run: the run directory, held by this process or the chief's.
-      dataset: the data.
-      workers: all workers of the run.
-      stop: asked between steps.
+      workers, stop: all workers of the run; what asks it to stop.
 
     Raises:
       ConfigError: the workers differ, or the data is not that of the run.
       CheckpointError: there are checkpoints, and none can be used.
     """
     started = time.monotonic()
-    strategy = workers.strategy
-    trainer = configured.build_trainer(
-        config, len(dataset.train), len(dataset.class_names), strategy
-    )
+    num_train, num_classes = len(dataset.train), len(dataset.class_names)
+    trainer = configured.build_trainer(config, num_train, num_classes, workers.strategy)
     saved = saved_state.SavedState(run, trainer)
     was_restored = saved.restore()
     if not was_restored and run.has_begun():
         _logger.warning(
             "%s: holds no checkpoint, though the run had begun; starting at step 0", run.path
         )
-    facts = _facts(config, dataset, strategy)
-    of_each = ("devices", "runtime")
-    common = {name: value for name, value in facts.items() if name not in of_each}
-    workers.check_same({"checkpoint": trainer.step if was_restored else None} | common)
-    run.check_same_data(facts)
-    total_steps = config.total_steps(len(dataset.train))
+    _check_same_run(config, run, dataset, workers, trainer.step if was_restored else None)
+    total_steps = config.total_steps(num_train)
     if workers.is_chief:
-        run.write_config(config)
-        for line in run.append_provenance(facts):
-            _logger.warning("Not as when the run was started: %s", line)
         _logger.info("Run directory: %s", run.path)
-        _logger.info("Look at it with: tensorboard --logdir %s", shlex.quote(str(run.path)))
         _logger.info("Starting at step %d of %d", trainer.step, total_steps)
     report = run_report.RunReport(
         run.path,
@@ -79,7 +66,7 @@ def open_run(
     if not was_restored:
         report.model(config.to_json(), _graph(trainer))
     batches = None
-    if trainer.step < total_steps:
+    if trainer.step < total_steps:  # else only the test is left
         batches = iter(trainer.distribute(dataset.train, config.batch_size, seed=config.seed))
         trainer.trace(batches)
     return run_loop.RunLoop(
@@ -89,13 +76,32 @@ def open_run(
         workers=workers,
         stop=stop,
         trainer=trainer,
-        evaluator=Evaluator(trainer.model, loss=config.loss, strategy=strategy),
+        evaluator=Evaluator(trainer.model, loss=config.loss, strategy=workers.strategy),
         saved=saved,
         report=report,
         batches=batches,
         total_steps=total_steps,
         startup_seconds=time.monotonic() - started,
     )
+
+
+def _check_same_run(
+    config: TrainConfig,
+    run: run_directory.RunDirectory,
+    dataset: ImageDataset,
+    workers: agreement.Workers,
+    restored_step: int | None,
+) -> None:
+    """Checks that all work on one run, the one that was begun; writes who does."""
+    facts = _facts(config, dataset, workers.strategy)
+    of_each = ("devices", "runtime")
+    common = {name: value for name, value in facts.items() if name not in of_each}
+    workers.check_same({"checkpoint": restored_step} | common)
+    run.check_same_data(facts)
+    if workers.is_chief:
+        run.write_config(config)
+        for line in run.append_provenance(facts):
+            _logger.warning("Not as when the run was started: %s", line)
 
 
 def _facts(config: TrainConfig, dataset: ImageDataset, strategy: tf.distribute.Strategy) -> dict:

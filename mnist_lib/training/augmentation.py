@@ -15,12 +15,11 @@ import math
 
 import tensorflow as tf
 
-from mnist_lib import errors
+from mnist_lib import choices, errors
+from mnist_lib.models import philox
 
 _SIZE = 28
 _CENTRE = (_SIZE - 1) / 2
-_PHILOX = 1  # tf.random.Algorithm.PHILOX, as the raw ops take it
-_VALUES_PER_BLOCK = 4  # 32-bit values that one Philox counter yields
 _GRID = 5  # Elastic displacements are drawn on a grid of 5x5 points and interpolated.
 # Streams of random numbers, so that switching one change on leaves the others alone.
 _AFFINE_STREAM, _ELASTIC_STREAM, _CUTOUT_STREAM = range(3)
@@ -137,15 +136,15 @@ class Augmentation:
 
     def _uniform(self, num_images, first_position, num_values: int, stream: int) -> tf.Tensor:
         """Returns float32 `[b, num_values]` in [-1, 1), a function of (seed, position)."""
-        num_blocks = -(-num_values // _VALUES_PER_BLOCK)
-        first_block = tf.cast(first_position, tf.uint64) * num_blocks
-        draws = tf.raw_ops.StatelessRandomUniformV2(
-            shape=tf.stack([num_images, num_blocks * _VALUES_PER_BLOCK]),
+        draws = philox.rows(
+            num_images,
+            num_values,
             key=tf.constant([self.seed], tf.uint64),
-            counter=tf.stack([first_block, tf.constant(stream, tf.uint64)]),
-            alg=_PHILOX,
+            stream=tf.constant(stream, tf.uint64),
+            first_row=first_position,
+            dtype=tf.float32,
         )
-        return 2 * draws[:, :num_values] - 1
+        return 2 * draws - 1
 
 
 def named_augmentation(name: str, seed: int) -> Augmentation | None:
@@ -167,8 +166,7 @@ def named_augmentation(name: str, seed: int) -> Augmentation | None:
         "cutout": {"cutout_pixels": 8},
         "full": {**affine, "elastic_pixels": 1.5, "cutout_pixels": 6},
     }
-    if name not in named:
-        raise errors.ConfigError("augmentation", f"'{name}' is not one of {', '.join(named)}")
+    choices.check("augmentation", name)
     options = named[name]
     return None if options is None else Augmentation(**options, seed=seed)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
@@ -182,3 +184,43 @@ def learning_rate(optimizer: keras.optimizers.Optimizer) -> float:
     if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
         rate = rate(tf.maximum(updating.iterations - 1, 0))
     return float(rate.numpy())
+
+
+@contextlib.contextmanager
+def averages_in_place(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
+    """Puts the moving averages in the place of the weights while it is open.
+
+    Does nothing if the optimizer keeps none.
+    """
+    averages = keras_internals.moving_averages(optimizer)
+    variables = model.trainable_variables[: len(averages)]
+    weights = [tf.identity(variable.value) for variable in variables]
+    try:
+        for variable, average in zip(variables, averages, strict=True):
+            variable.value.assign(average.value)
+        yield
+    finally:
+        for variable, weight in zip(variables, weights, strict=True):
+            variable.value.assign(weight)
+
+
+def judge(
+    optimizer: keras.optimizers.Optimizer, loss: tf.Tensor, norm: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Judges a step before its update.
+
+    Args:
+      optimizer: what will update; may scale the loss.
+      loss: of the global batch, a scalar.
+      norm: of its gradient, scaled as the loss was for it.
+
+    Returns:
+      Whether the step has diverged, and the norm without the scale.
+    """
+    is_finite = tf.math.is_finite(loss)
+    if keras_internals.updating_optimizer(optimizer) is optimizer:
+        return tf.logical_not(is_finite & tf.math.is_finite(norm)), norm
+    scale = optimizer.dynamic_scale.value
+    # An overflow halves the scale and the step is skipped. Below 1 there is no scale
+    # to blame.
+    return tf.logical_not(is_finite) | (scale < 1.0), norm / tf.cast(scale, norm.dtype)

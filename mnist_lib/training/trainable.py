@@ -24,7 +24,7 @@ def check(
         layer would normalise by the statistics of less than the global batch; XLA cannot
         compile the synchronisation of one.
     """
-    if optimizer.gradient_accumulation_steps:
+    if keras_internals.updating_optimizer(optimizer).gradient_accumulation_steps:
         raise errors.ConfigError(
             "optimizer",
             "gradient_accumulation_steps counts parts of a batch as steps; leave it out and "

@@ -76,11 +76,8 @@ class Trainer:
         self.strategy = strategy or tf.distribute.get_strategy()
         self._augment = augment
         self._accumulation_steps = accumulation_steps
-        self._updating = keras_internals.updating_optimizer(optimizer)
         num_replicas = self.strategy.num_replicas_in_sync
-        trainable.check(
-            model, self._updating, num_replicas, accumulation_steps, jit_compile=jit_compile
-        )
+        trainable.check(model, optimizer, num_replicas, accumulation_steps, jit_compile=jit_compile)
         with self.strategy.scope():
             trainable.check_scope(model.variables, "model")
             optimizer.build(model.trainable_variables)
@@ -137,22 +134,9 @@ class Trainer:
 
         return distributed.distribute_rows(rows_of_batches, batch_size, self.strategy)
 
-    @contextlib.contextmanager
-    def averaged_weights(self) -> Iterator[None]:
-        """Puts the moving averages in the place of the weights while it is open.
-
-        Does nothing if the optimizer keeps none.
-        """
-        averages = keras_internals.moving_averages(self.optimizer)
-        variables = self.model.trainable_variables[: len(averages)]
-        weights = [tf.identity(variable.value) for variable in variables]
-        try:
-            for variable, average in zip(variables, averages, strict=True):
-                variable.value.assign(average.value)
-            yield
-        finally:
-            for variable, weight in zip(variables, weights, strict=True):
-                variable.value.assign(weight)
+    def averaged_weights(self) -> contextlib.AbstractContextManager[None]:
+        """Puts the moving averages, if any, in the place of the weights while it is open."""
+        return optimizers.averages_in_place(self.model, self.optimizer)
 
     def trace(self, batches: Iterator) -> None:
         """Builds the graph of the steps, which the first call of `train` would do.
@@ -246,7 +230,8 @@ class Trainer:
                 images = self._augment(images, first)
             values = self._step.compute(images, labels)
             present = [gradient for gradient in values.gradients if gradient is not None]
-            is_bad, norm = self._judge(values.loss, tf.linalg.global_norm(present))
+            norm = tf.linalg.global_norm(present)
+            is_bad, norm = optimizers.judge(self.optimizer, values.loss, norm)
             self._step.update(values.gradients)
             return (
                 tf.cast(values.loss, tf.float64),
@@ -256,13 +241,3 @@ class Trainer:
                 is_bad,
                 tf.cast(self._step_counter, tf.int64),
             )
-
-    def _judge(self, loss: tf.Tensor, norm: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns whether the step has diverged, and the norm without loss scale."""
-        is_finite = tf.math.is_finite(loss)
-        if self.optimizer is self._updating:
-            return tf.logical_not(is_finite & tf.math.is_finite(norm)), norm
-        scale = self.optimizer.dynamic_scale.value
-        # An overflow halves the scale and the step is skipped. Below 1 there is no scale
-        # to blame.
-        return tf.logical_not(is_finite) | (scale < 1.0), norm / tf.cast(scale, norm.dtype)
