@@ -46,7 +46,8 @@ def _newest_run_with(results: dict) -> str:
     """Returns the run directory that was made for a run, by what it came to."""
     from mnist_lib.runs import run_directory
 
-    runs = sorted(pathlib.Path("runs").iterdir(), reverse=True)
+    named = f"*-{results['dataset']}-{results['model']}*"
+    runs = sorted(pathlib.Path("runs").glob(named), reverse=True)
     return next(
         str(run) for run in runs if run_directory.RunDirectory(run).read_results() == results
     )
