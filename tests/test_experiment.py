@@ -202,12 +202,11 @@ def test_a_run_that_another_process_finished_meanwhile_is_not_overwritten(
     assert json.loads((workdir / "results.json").read_text()) == finished[1]
 
 
-def test_a_substitute_for_mnist_is_named_at_the_end_too(
+def test_a_substitute_for_mnist_is_named_at_the_end_and_in_a_resume(
     small_dataset, tmp_path, monkeypatch, caplog
 ):
-    data = mnist_lib.ImageDataset(
-        "synthetic_digits", small_dataset.train, small_dataset.validation, small_dataset.test
-    )
+    splits = small_dataset.train, small_dataset.validation, small_dataset.test
+    data = mnist_lib.ImageDataset("synthetic_digits", *splits, stands_in_for="mnist")
     monkeypatch.setattr(configured, "load_dataset", lambda config: data)
     monkeypatch.chdir(tmp_path)
     with caplog.at_level(logging.WARNING):
@@ -216,7 +215,15 @@ def test_a_substitute_for_mnist_is_named_at_the_end_too(
     assert results["dataset"] == "synthetic_digits"
     (workdir,) = (tmp_path / "runs").iterdir()
     assert workdir.name.endswith("-synthetic_digits-mlp")
-    assert mnist_lib.load_config(workdir).dataset == "synthetic_digits"
+    config = mnist_lib.load_config(workdir)
+    assert config.dataset == "synthetic_digits"
+    # A resume asks for the set by its own name; it says all the same what it stands for.
+    (workdir / "results.json").unlink()
+    data = mnist_lib.ImageDataset("synthetic_digits", *splits)
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        mnist_lib.train_and_evaluate(config, workdir)
+    assert caplog.text.count("THIS IS NOT MNIST") == 2
 
 
 def test_a_finished_run_is_left_alone(finished, small_dataset):

@@ -31,7 +31,7 @@ def test_what_does_not_fit_is_left_out_and_the_bar_stays(monkeypatch, columns, s
     bar.close()
     last = terminal.getvalue().rstrip().split("\r")[-1]
     assert last.startswith("step: 100%|")
-    assert last.count("█") >= 10
+    assert last.count("#") >= 10
     assert len(last) <= columns
     assert all(text in last for text in shown)
     assert not any(text in last for text in left_out)

@@ -106,9 +106,10 @@ def test_launched_workers_end_with_the_results_of_replicas(
         script_command("scripts/launch.py", *flags), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    lines = sorted(done.stdout.splitlines())
-    assert [line[:11] for line in lines] == ["[worker 0] ", "[worker 1] "]
-    assert lines[0][11:] == lines[1][11:]
+    # The chief tells the results; no line comes twice.
+    assert {line[:11] for line in done.stdout.splitlines()} == {"[worker 0] "}
+    lines = [line.partition(" ")[2].partition(" ")[2] for line in done.stderr.splitlines()]
+    assert sorted(lines) == sorted(set(lines)), done.stderr
     assert "not loopback" not in done.stderr
     assert results_of(workdir) == of_two_replicas
     assert results_of(workdir)["num_replicas"] == 2
@@ -215,3 +216,29 @@ def test_an_absent_peer_is_named_after_the_deadline(start, tmp_path):
     assert code == os.EX_TEMPFAIL, last_line
     assert f"no answer from worker 1 ({pair.addresses[1]}) within 10 s" in last_line
     assert not (tmp_path / "run").exists()
+
+
+_SLOW_TO_END = """
+import atexit, json, os, runpy, sys, time
+if json.loads(os.environ["TF_CONFIG"])["task"]["index"] == 1:
+    atexit.register(time.sleep, 8)
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_the_chief_stays_until_the_others_have_left(prepared_data, tmp_path):
+    """Else the others' heartbeats, each 5 s here, fail, and TensorFlow says so after the end."""
+    (tmp_path / "slow_to_end.py").write_text(_SLOW_TO_END)
+    train = script_command("scripts/train.py", *data_flags(prepared_data), *WORKER_FLAGS)[1:]
+    flags = [f"--workdir={tmp_path}/run", "--train_steps=20", "--worker_timeout_seconds=20"]
+    command = script_command("scripts/launch.py", "--num_workers=2", "--")
+    done = subprocess.run(
+        [*command, str(tmp_path / "slow_to_end.py"), *train, *flags],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "StartAbort" not in done.stderr
+    assert "UNAVAILABLE" not in done.stderr

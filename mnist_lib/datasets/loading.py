@@ -27,6 +27,7 @@ class ImageDataset:
       train: the images to train on.
       validation: the images held out of training, for making choices. May be empty.
       class_names: one name per label.
+      stands_in_for: the name of the data set that could not be had; None: this is it.
     """
 
     def __init__(
@@ -36,12 +37,14 @@ class ImageDataset:
         validation: Split,
         test: Split | Callable[[], Split],
         class_names: tuple[str, ...] = tuple("0123456789"),
+        stands_in_for: str | None = None,
     ):
         """Keeps the splits; `test` may be a function, called when first needed."""
         self.name = name
         self.train = train
         self.validation = validation
         self.class_names = class_names
+        self.stands_in_for = stands_in_for
         self._test = test
 
     @functools.cached_property
@@ -87,6 +90,7 @@ def load_dataset(
         validation=Split("validation", images[held_out], labels[held_out]),
         test=lambda: Split("test", *map(np.array, read_prepared(prepared, "test"))),
         class_names=prepared.info.class_names,
+        stands_in_for=prepared.stands_in_for(name),
     )
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import pathlib
 
+from mnist_lib import choices
 from mnist_lib.datasets import catalog
 
 
@@ -46,3 +47,8 @@ class PreparedDataset:
     directory: pathlib.Path
     source: str
     shards: dict[str, tuple[Shard, ...]]
+
+    def stands_in_for(self, name: str) -> str | None:
+        """Returns what was meant by a name for which this data set was prepared instead."""
+        is_substitute = name == choices.AUTO and self.info is not catalog.MNIST
+        return catalog.MNIST.name if is_substitute else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import hashlib
 import json
@@ -13,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from mnist_lib import errors
-from mnist_lib.distribution import clusters, tensorflow_internals
+from mnist_lib.distribution import clusters, rendezvous, tensorflow_internals
 
 _TEXT_BYTES = 16 * 1024
 _TASK = re.compile(r"/job:(\w+)/(?:replica:\d+/)?task:(\d+)")
@@ -158,6 +159,9 @@ class Workers:
 
     def _wait_for_others(self) -> None:
         """Waits until no other worker is inside a collective operation any more."""
+        assert self._cluster is not None
+        if self.is_chief:  # TensorFlow's service ends with its process; others would complain
+            atexit.register(rendezvous.wait_until_left, self._cluster, self._timeout_seconds)
         # What the run has done is done, whether or not the others come.
         with contextlib.suppress(tf.errors.OpError):
             tensorflow_internals.wait_at_barrier("mnist_lib_end", self._timeout_seconds * 1000)

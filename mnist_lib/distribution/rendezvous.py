@@ -1,4 +1,4 @@
-"""Waits until all workers are there, before TensorFlow is told to connect them.
+"""Waits until all workers are there, before TensorFlow is told to connect them, or have left.
 
 TensorFlow 2.21 waits for an absent worker without end, and holds the interpreter's
 lock while it does: no timer of Python's can end it. So each worker first says on the
@@ -37,6 +37,13 @@ def wait_for_all(cluster: Cluster, timeout_seconds: float) -> None:
             f"workers: no answer from {missing} within {timeout_seconds:g} s. Start all workers "
             "again, at about the same time."
         )
+
+
+def wait_until_left(cluster: Cluster, timeout_seconds: float) -> None:
+    """Returns once no other worker listens any more, or when the time is over."""
+    deadline = time.monotonic() + timeout_seconds
+    while len(cluster.unreachable()) < len(cluster.others()) and time.monotonic() < deadline:
+        time.sleep(_RETRY_SECONDS)
 
 
 def _gather(cluster: Cluster, deadline: float) -> str:

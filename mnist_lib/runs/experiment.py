@@ -8,7 +8,7 @@ import logging
 import os
 
 from mnist_lib import choices, errors
-from mnist_lib.datasets import catalog, loading, preparation
+from mnist_lib.datasets import loading, preparation
 from mnist_lib.distribution import agreement, division, strategies, tensorflow_internals
 from mnist_lib.runs import configured, interruption, opening, provenance, run_directory
 from mnist_lib.runs.config import TrainConfig
@@ -84,9 +84,13 @@ def _run(
         # Again, now that no other process can change it.
         results = _finished_results(run, config, allow_other_replicas)
         if results is None:
+            for first in run.read_provenance()[:1]:  # the warning is repeated
+                if first.get("stands_in_for") and not data.stands_in_for:
+                    data.stands_in_for = first["stands_in_for"]
+                    preparation.warn_of_substitute()
             results = opening.open_run(config, run, data, workers, stop).run()
-    if is_auto and data.name != catalog.MNIST.name:
-        preparation.warn_of_substitute()
+            if data.stands_in_for:
+                preparation.warn_of_substitute()
     return results
 
 

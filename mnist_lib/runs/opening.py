@@ -112,6 +112,7 @@ def _facts(config: TrainConfig, dataset: ImageDataset, strategy: tf.distribute.S
         "runtime": runtime.applied_settings(),
         "devices": [device.name for device in tf.config.list_logical_devices()],
         "dataset": dataset.name,
+        "stands_in_for": dataset.stands_in_for,
         "train_sha256": dataset.train.sha256,
         "validation_sha256": dataset.validation.sha256,
         "num_train": len(dataset.train),
