@@ -1,8 +1,9 @@
 """mnist_lib: MNIST training with tf.distribute that is exact, resumable and fast.
 
     data = mnist_lib.load_dataset("mnist")
-    model = mnist_lib.build_model("cnn")
-    results = mnist_lib.train_and_evaluate(mnist_lib.recipe("cnn"), "runs/cnn")
+    config = mnist_lib.recipe("fast", seed=1)
+    results = mnist_lib.train_and_evaluate(config, "runs/first")
+    probabilities = mnist_lib.predict("runs/first", data.validation.images)
 
 Importing the package does not import TensorFlow; the first use of a name that
 needs it does. What the library raises is in `mnist_lib.errors`, the settings of the

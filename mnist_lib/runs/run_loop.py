@@ -1,8 +1,4 @@
-"""One process's part in one run: train, validate, save, test once.
-
-loop = open_run(config, run, dataset, workers, stop)
-results = loop.run()
-"""
+"""One process's part in one run: train, validate, save, test once."""
 
 from __future__ import annotations
 
