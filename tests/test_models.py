@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 import mnist_lib
-from mnist_lib import models
+from mnist_lib import choices
 from mnist_lib.models import activations, layers
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 28, 28, 1)).astype(np.uint8)
@@ -37,7 +37,7 @@ def test_images_are_scaled_inside():
 
 
 @pytest.mark.parametrize("name", ["mlp", "lenet5", "cnn", "fast_cnn"])
-@pytest.mark.parametrize("activation", models.ACTIVATION_NAMES)
+@pytest.mark.parametrize("activation", choices.NAMES["activation"])
 def test_every_activation_builds(name, activation):
     model = mnist_lib.build_model(name, activation=activation)
     assert np.isfinite(model(IMAGES[:2])).all()

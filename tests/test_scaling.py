@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import mnist_lib
-from mnist_lib import models
+from mnist_lib import choices
 
 DOCS = pathlib.Path(__file__).parent.parent / "docs"
 sys.path.append(str(DOCS))
@@ -19,7 +19,7 @@ import scaling  # noqa: E402
 
 def test_every_model_is_there():
     """All but the one that is made for one CPU, and whose layers reduce on their own."""
-    assert set(scaling.LAYERS) == set(models.MODEL_OPTIONS) - {"fast_cnn"}
+    assert set(scaling.LAYERS) == set(choices.MODEL_OPTIONS) - {"fast_cnn"}
 
 
 @pytest.mark.parametrize("model", scaling.LAYERS)
