@@ -77,7 +77,7 @@ def test_signals_are_passed_on(tmp_path):
         "time.sleep(300)\n",
     )
     launch = (
-        "import sys; from mnist_lib import local_cluster; "
+        "import sys; from mnist_lib.distribution import local_cluster; "
         "sys.exit(local_cluster.run_workers(sys.argv[1:], 2))"
     )
     process = subprocess.Popen(

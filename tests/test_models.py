@@ -93,8 +93,8 @@ def test_seed_decides_the_weights_and_layers_differ():
     ("name", "options", "message"),
     [
         ("vgg", {}, "model: 'vgg' is not one of linear, mlp, lenet5, cnn, fast_cnn"),
-        ("mlp", {"pooling": "max"}, "pooling: model mlp has no pooling"),
-        ("linear", {"dropout": 0.5}, "dropout: model linear has no dropout"),
+        ("mlp", {"pooling": "max"}, "pooling: model mlp has none"),
+        ("linear", {"dropout": 0.5}, "dropout: model linear has none"),
         ("mlp", {"dropout": 1.0}, r"dropout: 1.0 is not a rate in \[0, 1\)"),
         ("mlp", {"activation": "swish"}, "activation: 'swish' is not one of relu"),
         ("cnn", {"pooling": "min"}, "pooling: 'min' is not one of max, average"),
