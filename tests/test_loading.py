@@ -1,14 +1,25 @@
 """Prepared data read into memory: the decoded copy, arrays, splits of the right size."""
 
+import dataclasses
+import gzip
 import logging
 import os
 import shutil
 
 import numpy as np
 import pytest
+from tensorflow_datasets.core import hashing
 
 import mnist_lib
-from mnist_lib.datasets import decoded, loading, splits
+from mnist_lib.datasets import (
+    catalog,
+    decoded,
+    idx,
+    loading,
+    original_order,
+    splits,
+    synthetic_digits,
+)
 
 
 def _load(copy):
@@ -83,6 +94,67 @@ def test_arrays_in_keras_shape(prepared_data):
     np.testing.assert_array_equal(flat.reshape(-1, 28, 28), x_train)
     assert (encoded.shape, encoded.dtype) == ((60_000, 10), np.float32)
     np.testing.assert_array_equal(encoded.argmax(-1), y_train)
+
+
+def _originals(prepared, request) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The images `[N, 28, 28]` and labels of the original files, or those that are drawn."""
+    if prepared.info.name != "mnist":
+        return {"test": synthetic_digits.draw_digits(10_000, seed=2)}
+    folder = request.getfixturevalue("originals_dir")
+    arrays = [
+        idx.parse_idx(gzip.decompress((folder / file.name).read_bytes()), num_dims)
+        for file, num_dims in zip(catalog.MNIST.files, (3, 1, 3, 1), strict=True)
+    ]
+    return {"train": (arrays[0], arrays[1]), "test": (arrays[2], arrays[3])}
+
+
+def test_arrays_are_in_the_order_of_the_original_files(prepared, prepared_data, request):
+    train, test = mnist_lib.load_arrays(
+        prepared_data.name, data_dir=prepared_data.data_dir, download=False
+    )
+    for split, (images, labels) in _originals(prepared, request).items():
+        found_images, found_labels = {"train": train, "test": test}[split]
+        np.testing.assert_array_equal(found_images, images)
+        np.testing.assert_array_equal(found_labels, labels)
+    if prepared.info.name == "mnist":
+        assert train[1][:15].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4, 3, 5, 3, 6, 1]
+
+
+def test_every_image_knows_its_number_in_the_original_files(prepared_data):
+    options = {"data_dir": prepared_data.data_dir, "download": False}
+    data = mnist_lib.load_dataset(prepared_data.name, **options)
+    train, test = mnist_lib.load_arrays(prepared_data.name, **options)
+    small = data.train.subset(100)
+    for split, (images, labels) in (
+        (data.train, train),
+        (data.validation, train),
+        (small, train),
+        (data.test, test),
+    ):
+        assert split.numbers.dtype == np.int64
+        np.testing.assert_array_equal(split.images[..., 0], images[split.numbers])
+        np.testing.assert_array_equal(split.labels, labels[split.numbers])
+    both = np.concatenate([data.train.numbers, data.validation.numbers])
+    np.testing.assert_array_equal(np.sort(both), np.arange(60_000))
+    assert data.test.images.flags.writeable
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_tfds_still_orders_by_hasher(split):
+    numbers = original_order.numbers_as_stored(catalog.MNIST, split)
+    hasher = hashing.Hasher(split)
+    assert numbers.tolist() == sorted(range(len(numbers)), key=hasher.hash_key)
+
+
+def test_prepared_images_that_are_not_the_published_ones_are_refused(prepared):
+    """What is published is replaced: all checksums of TFDS are right."""
+    other = catalog.SourceFile("t10k-images-idx3-ubyte.gz", 1, "", content_sha256="0" * 64)
+    info = dataclasses.replace(prepared.info, files=(other, other, other, other))
+    published = dataclasses.replace(prepared, info=info)
+    images, labels = loading.read_prepared(prepared, "test")
+    message = r"its test split is not that of .*Pass another --data_dir, .* is left as it is"
+    with pytest.raises(mnist_lib.errors.CorruptDataError, match=message):
+        original_order.check(published, "test", images, labels)
 
 
 def test_splits_have_their_sizes_and_train_size_is_stratified_and_nested(prepared_data):

@@ -10,21 +10,22 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mnist_lib.datasets import decoded, preparation, splits, tfrecords
+from mnist_lib import errors
+from mnist_lib.datasets import decoded, examples, original_order, preparation, splits, tfrecords
 from mnist_lib.datasets.prepared import PreparedDataset
 from mnist_lib.datasets.splits import Split
 
 
 class ImageDataset:
-    """A data set with its three splits.
+    """A data set with its three splits, which fit together.
 
     Attributes:
       name: the name of the data set, as it appears in every output.
-      train: the images to train on.
+      train: the images to train on, at least one.
       validation: the images held out of training, for making choices. May be empty.
       class_names: one name per label.
       stands_in_for: the name of the data set that could not be had; None: this is it.
@@ -36,21 +37,64 @@ class ImageDataset:
         train: Split,
         validation: Split,
         test: Split | Callable[[], Split],
-        class_names: tuple[str, ...] = tuple("0123456789"),
+        class_names: Sequence[str] = tuple("0123456789"),
         stands_in_for: str | None = None,
     ):
-        """Keeps the splits; `test` may be a function, called when first needed."""
+        """Keeps the splits; `test` may be a function, called when first needed.
+
+        Raises:
+          ConfigError: there is nothing to train on, images of two splits differ in shape,
+            dtype or range, or a label has no name.
+        """
         self.name = name
         self.train = train
         self.validation = validation
-        self.class_names = class_names
+        self.class_names = tuple(map(str, class_names))
         self.stands_in_for = stands_in_for
         self._test = test
+        self._check(train)
+        self._check(validation)
+        if not callable(test):
+            self._check(test)
+        if not len(train):
+            raise errors.ConfigError("train", f"{name} has no images to train on")
 
     @functools.cached_property
     def test(self) -> Split:
         """The test split. Nothing may be chosen by looking at it."""
-        return self._test() if callable(self._test) else self._test
+        test = self._test() if callable(self._test) else self._test
+        self._check(test)
+        return test
+
+    def with_train(self, train: Split) -> ImageDataset:
+        """Returns the data set with other images to train on."""
+        return ImageDataset(
+            self.name,
+            train,
+            self.validation,
+            lambda: self.test,
+            self.class_names,
+            self.stands_in_for,
+        )
+
+    def _check(self, split: Split) -> None:
+        """Checks that a split has images like those to train on, and labels that have names."""
+        if not isinstance(split, Split):
+            raise errors.ConfigError(
+                "data",
+                f"{self.name} has a {type(split).__name__} for a split; give "
+                "mnist_lib.Split(name, images, labels)",
+            )
+        examples.check_classes(split.name, split.labels, len(self.class_names))
+        ours, theirs = (
+            f"{list(part.image_shape)} {part.images.dtype}"
+            + (f" in {part.value_range}" if part.value_range else "")
+            for part in (self.train, split)
+        )
+        if ours != theirs:
+            raise errors.ConfigError(
+                f"{split.name} images", f"are {theirs}, those of train {ours}; make them alike"
+            )
 
 
 def load_dataset(
@@ -81,17 +125,22 @@ def load_dataset(
     prepared = preparation.prepare_dataset(
         name, data_dir=data_dir, manual_dir=manual_dir, download=download
     )
-    images, labels = read_prepared(prepared, "train")
-    for_training, held_out = splits.split_indices(labels, validation_size, prepared.info.name)
-    train = Split("train", images[for_training], labels[for_training])
+    whole = read_split(prepared, "train")
+    for_training, held_out = splits.split_indices(whole.labels, validation_size, prepared.info.name)
+    train = whole.take(for_training)
     return ImageDataset(
         prepared.info.name,
         train=train if train_size is None else train.subset(train_size),
-        validation=Split("validation", images[held_out], labels[held_out]),
-        test=lambda: Split("test", *map(np.array, read_prepared(prepared, "test"))),
+        validation=whole.take(held_out, "validation"),
+        test=lambda: _copied(read_split(prepared, "test")),
         class_names=prepared.info.class_names,
         stands_in_for=prepared.stands_in_for(name),
     )
+
+
+def _copied(split: Split) -> Split:
+    """Returns a split of memory of its own, which may be written to."""
+    return split.take(np.arange(len(split)))
 
 
 def load_arrays(
@@ -105,7 +154,7 @@ def load_arrays(
 ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """Reads a data set as `keras.datasets.mnist.load_data()` gives it.
 
-    The images are in the order of the prepared data set, not of the IDX files.
+    In Keras's order too, which is that of the original files.
 
     Args:
       name: a name in `choices.NAMES["dataset"]`.
@@ -120,13 +169,35 @@ def load_arrays(
         name, data_dir=data_dir, manual_dir=manual_dir, download=download
     )
     pairs = []
-    for split in ("train", "test"):
-        images, labels = read_prepared(prepared, split)
-        images = np.array(images).reshape((-1, 784) if flat else (-1, 28, 28))
+    for name_of_split in ("train", "test"):
+        images, labels = read_prepared(prepared, name_of_split)
+        order = np.argsort(original_order.numbers_as_stored(prepared.info, name_of_split))
+        images = images[order].reshape((-1, 784) if flat else (-1, 28, 28))
+        labels = labels[order]
         num_classes = len(prepared.info.class_names)
         encoded = np.eye(num_classes, dtype=np.float32)[labels] if one_hot else labels
         pairs.append((images, encoded if one_hot else labels.astype(np.uint8)))
     return pairs[0], pairs[1]
+
+
+def read_split(prepared: PreparedDataset, split: str) -> Split:
+    """Reads one split of a prepared data set, in the order in which it is stored.
+
+    Its `sha256` is the same on every machine, however TFDS has packed the images.
+
+    Args:
+      prepared: what `prepare_dataset` returned.
+      split: `"train"` or `"test"`.
+
+    Returns:
+      The split; its images may be read-only.
+
+    Raises:
+      CorruptDataError: as for `read_prepared`.
+    """
+    images, labels = read_prepared(prepared, split)
+    numbers = original_order.numbers_as_stored(prepared.info, split)
+    return Split(split, images, labels, numbers)
 
 
 def read_prepared(prepared: PreparedDataset, split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -143,7 +214,8 @@ def read_prepared(prepared: PreparedDataset, split: str) -> tuple[np.ndarray, np
       `(images, labels)`: uint8 `[N, 28, 28, 1]`, read-only, and int32 `[N]`.
 
     Raises:
-      CorruptDataError: names the shard that cannot be read or is incomplete.
+      CorruptDataError: names the shard that cannot be read or is incomplete, or the folder
+        whose images are not the published ones.
     """
     copy = decoded.read(prepared, split)
     if copy is not None:
@@ -151,5 +223,6 @@ def read_prepared(prepared: PreparedDataset, split: str) -> tuple[np.ndarray, np
     num_classes = len(prepared.info.class_names)
     parts = [tfrecords.read_shard(shard, num_classes) for shard in prepared.shards[split]]
     images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    original_order.check(prepared, split, images, labels)
     decoded.write(prepared, split, images, labels)
     return images, labels

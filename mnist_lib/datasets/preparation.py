@@ -23,7 +23,7 @@ import filelock
 
 from mnist_lib import choices, errors
 from mnist_lib.datasets import catalog, downloads, originals, tfds_internals
-from mnist_lib.datasets.prepared import PreparedDataset, Shard
+from mnist_lib.datasets.prepared import PreparedDataset, Shard, elsewhere
 from mnist_lib.progress import Progress
 
 _logger = logging.getLogger(__name__)
@@ -131,7 +131,7 @@ def _open_prepared(
 ) -> PreparedDataset:
     """Reads `dataset_info.json` and checks that each shard is there and whole."""
     info_path = directory / "dataset_info.json"
-    rebuild = f"Delete {directory} and run again to rebuild it"
+    rebuild = elsewhere(directory)
     try:
         splits = {split["name"]: split for split in json.loads(info_path.read_text())["splits"]}
         shards = {}

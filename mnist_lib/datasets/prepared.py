@@ -10,6 +10,11 @@ from mnist_lib import choices
 from mnist_lib.datasets import catalog
 
 
+def elsewhere(directory: pathlib.Path) -> str:
+    """Says what to do about prepared data that is wrong: who wrote it may still need it."""
+    return f"Pass another --data_dir, where it is built anew; {directory} is left as it is"
+
+
 @dataclasses.dataclass(frozen=True)
 class Shard:
     """One TFRecord file of a prepared split.

@@ -17,6 +17,7 @@ import pathlib
 import numpy as np
 
 from mnist_lib import errors
+from mnist_lib.datasets import examples
 
 # How many training images are held out unless another number is asked for.
 VALIDATION_SIZE = 5000
@@ -30,28 +31,48 @@ _SPLIT_KEY = 0x6D6E697374
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Split:
-    """Images and their labels.
+    """Images and their labels, checked when it is made.
 
     Attributes:
       name: `"train"`, `"validation"` or `"test"`.
-      images: uint8 `[N, 28, 28, 1]`, 0 is background, 255 is ink.
-      labels: int32 `[N]`, in [0, number of classes).
+      images: `[N, H, W, C]`: uint8, 0 is background and 255 is ink, or float in
+        `value_range`. `[N, H, W]` gets its one channel.
+      labels: int32 `[N]`, in [0, number of classes). Other integers, and `[N, 1]`, become so.
+      numbers: int64 `[N]`, each image's number in the original files; None where there
+        are none.
+      value_range: the least and the largest value of float images, for a model that takes
+        them as they are; None for uint8.
+
+    Raises:
+      ConfigError: images or labels of another kind; the error says how to make them right.
     """
 
     name: str
     images: np.ndarray
     labels: np.ndarray
+    numbers: np.ndarray | None = None
+    value_range: tuple[float, float] | None = None
 
     def __post_init__(self):
-        if len(self.images) != len(self.labels):
+        images = examples.checked_images(self.name, self.images, self.value_range)
+        labels = examples.checked_labels(self.name, self.labels, len(images))
+        object.__setattr__(self, "images", images)
+        object.__setattr__(self, "labels", labels)
+        if self.numbers is not None and len(self.numbers) != len(images):
             raise errors.ConfigError(
                 self.name,
-                f"{len(self.images)} images and {len(self.labels)} labels; there "
-                "must be one label per image",
+                f"{len(images)} images and {len(self.numbers)} numbers; leave out numbers, or give "
+                "each image its own",
             )
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of each image."""
+        height, width, channels = self.images.shape[1:]
+        return height, width, channels
 
     def subset(self, size: int) -> Split:
         """Returns a stratified choice of `size` images; smaller ones are in larger ones.
@@ -63,8 +84,23 @@ class Split:
             raise errors.ConfigError(
                 f"{self.name}_size", f"{size} is not in [1, {len(self)}], the images there are"
             )
-        chosen = np.sort(stratified_order(self.labels)[:size])
-        return Split(self.name, self.images[chosen], self.labels[chosen])
+        return self.take(np.sort(stratified_order(self.labels)[:size]))
+
+    def take(self, indices: np.ndarray, name: str | None = None) -> Split:
+        """Returns the images at some positions, in their order, as a split.
+
+        Args:
+          indices: integers `[M]`, in [0, N).
+          name: of the new split; None for the name of this one.
+        """
+        numbers = None if self.numbers is None else self.numbers[indices]
+        return dataclasses.replace(
+            self,
+            name=name or self.name,
+            images=self.images[indices],
+            labels=self.labels[indices],
+            numbers=numbers,
+        )
 
     @functools.cached_property
     def sha256(self) -> str:
@@ -147,6 +183,6 @@ def split_indices(
     if frozen and indices_sha256(np.sort(order[:VALIDATION_SIZE])) != frozen["sha256"]:
         raise errors.CorruptDataError(
             f"{dataset}: its training labels are not those that the validation images were chosen "
-            "from. Delete the prepared data set and run again to rebuild it."
+            "from. Pass another --data_dir, where it is built anew; this one is left as it is."
         )
     return np.sort(order[validation_size:]), np.sort(order[:validation_size])

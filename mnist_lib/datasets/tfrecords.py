@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from mnist_lib import errors
-from mnist_lib.datasets.prepared import Shard
+from mnist_lib.datasets.prepared import Shard, elsewhere
 
 IMAGE_SHAPE = (28, 28, 1)
 _READ_BATCH_SIZE = 1000
@@ -25,7 +25,7 @@ def read_shard(shard: Shard, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
     Raises:
       CorruptDataError: names the shard and what is wrong with it.
     """
-    rebuild = f"Delete {shard.path.parent} and run again to rebuild it"
+    rebuild = elsewhere(shard.path.parent)
     images = np.empty((shard.num_examples, *IMAGE_SHAPE), np.uint8)
     labels = np.empty(shard.num_examples, np.int32)
     position = 0

@@ -1,0 +1,160 @@
+"""Anyone's images and labels: right, or refused with what makes them right."""
+
+import dataclasses
+import logging
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import mnist_lib
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (6, 28, 28, 1)).astype(np.uint8)
+LABELS = np.array([0, 1, 2, 3, 4, 5])
+
+
+def _split(images=PIXELS, labels=LABELS, name="train", **options):
+    return mnist_lib.Split(name, images, labels, **options)
+
+
+def _refused(message: str):
+    return pytest.raises(mnist_lib.errors.ConfigError, match=message)
+
+
+UNIT = (PIXELS / 255).astype(np.float32)
+HAS_NAN = UNIT.copy()
+HAS_NAN[4, 3, 2] = np.nan
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (UNIT, r"train images: float32 from 0 to 1, .* multiply by 255 and cast to uint8: np.rint"),
+        (UNIT.astype(np.float64), "float64 from 0 to 1, .* multiply by 255 and cast to uint8"),
+        (UNIT * 2 - 1, "float32 from -1 to 1, .* scale to 0 to 255 and cast to uint8"),
+        (PIXELS.astype(np.float32), r"cast to uint8: images.astype\(np.uint8\); for a model of"),
+        (PIXELS.astype(np.int64), r"int64 from 0 to 255, .*; cast to uint8: images.astype"),
+        (PIXELS.astype(np.int16) * 2, "int16 from 0 to 510, .* scale to 0 to 255"),
+        (PIXELS.astype(np.int8), "int8 from -128 to 127, .* scale to 0 to 255"),
+        (PIXELS > 128, r"bool; multiply by 255 and cast to uint8"),
+        (HAS_NAN, "float32 with a NaN or an infinite value"),
+        (PIXELS.reshape(6, 784), r"shape \[6, 784\] is not .* reshape rows of pixels"),
+        (PIXELS[0, :, :, 0], r"shape \[28, 28\] is not .* give one image as image\[np.newaxis\]"),
+        (PIXELS[0], r"shape \[28, 28, 1\] .*6 labels|28 images and 6 labels"),
+        (PIXELS[..., np.newaxis], r"shape \[6, 28, 28, 1, 1\] is not .* leave no dimension"),
+        (PIXELS[:, :0], r"shape \[6, 0, 28, 1\] is not"),
+        (np.moveaxis(PIXELS, -1, 1), r"channels first; put them last with np.moveaxis"),
+        ([PIXELS[0].tobytes()] * 6, r"shape \[6\] is not .* np.stack"),
+        (np.full((6, 28, 28), "a"), "dtype <U1 is none of pixels"),
+    ],
+)
+def test_images_that_would_be_taken_for_others_are_refused(images, message):
+    with _refused(message):
+        _split(images)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (LABELS + 0.7, "train labels: float64, such as .*0.7.* labels.astype"),
+        (LABELS.astype(np.float32), "train labels: float32, .* labels.astype"),
+        (np.eye(6, dtype=np.int32), r"shape \[6, 6\] is not \[N\]; .* labels.argmax\(-1\)"),
+        (np.eye(6), r"shape \[6, 6\] is not \[N\]; .* labels.argmax\(-1\)"),
+        (LABELS - 1, "label -1 at index 0 is no class; count classes from 0"),
+        (LABELS + 2**32, "label 4294967296 at index 0 is no class"),
+        (LABELS[:5], "train: 6 images and 5 labels"),
+        (LABELS.astype(str), "train labels: <U"),
+        (LABELS > 2, "train labels: bool"),
+        (3, r"shape \[\] is not \[N\]"),
+        (np.zeros((6, 1, 1), np.int32), r"shape \[6, 1, 1\] is not \[N\]"),
+    ],
+)
+def test_labels_that_are_no_numbers_of_classes_are_refused(labels, message):
+    with _refused(message):
+        _split(labels=labels)
+
+
+def test_what_is_right_and_written_otherwise_is_taken():
+    expected = _split()
+    assert (expected.images.shape, expected.labels.dtype) == ((6, 28, 28, 1), np.int32)
+    for images, labels in (
+        (PIXELS[..., 0], LABELS.astype(np.uint8)),
+        (tf.constant(PIXELS), tf.constant(LABELS[:, np.newaxis])),
+        (PIXELS, LABELS.tolist()),
+        (np.asfortranarray(PIXELS), LABELS.astype(">i8")),
+    ):
+        found = _split(images, labels)
+        assert found.sha256 == expected.sha256
+        assert (found.image_shape, found.images.dtype) == ((28, 28, 1), np.uint8)
+
+
+def test_float_images_say_their_range():
+    split = _split(UNIT, value_range=(0, 1))
+    images, _ = next(iter(mnist_lib.eval_batches(split)))
+    assert images.dtype == tf.float32
+    np.testing.assert_array_equal(images, UNIT)
+    swapped = _split(UNIT.astype(">f4"), value_range=(0, 1))
+    np.testing.assert_array_equal(next(iter(mnist_lib.eval_batches(swapped)))[0], UNIT)
+    with _refused(r"values from 0 to 1 are not in the value_range \(0, 0.5\)"):
+        _split(UNIT, value_range=(0, 0.5))
+    with _refused("train images: image 4 holds nan"):
+        _split(HAS_NAN, value_range=(0, 1))
+    with _refused(r"value_range \(0, 1\) is for float images"):
+        _split(value_range=(0, 1))
+    assert split.subset(6).value_range == (0, 1)
+
+
+def test_masks_of_zeros_and_ones_are_called_black(caplog):
+    with caplog.at_level(logging.WARNING):
+        _split((PIXELS > 128).astype(np.uint8))
+    assert "train images: no value is above 1, of 0 to 255" in caplog.text
+    assert "multiply them by 255" in caplog.text
+
+
+def test_checking_copies_nothing(tmp_path):
+    path = tmp_path / "images.npy"
+    np.save(path, np.full((60_000, 28, 28), 7, np.uint8))
+    labels = np.zeros(60_000, np.int32)
+    images = np.load(path, mmap_mode="r")
+    split = mnist_lib.Split("train", images, labels)
+    assert np.shares_memory(split.images, images)
+    assert np.shares_memory(split.labels, labels)
+
+
+def test_splits_of_a_data_set_fit_together():
+    splits = {name: _split(name=name) for name in ("train", "validation", "test")}
+    assert mnist_lib.ImageDataset("own", **splits).test is splits["test"]
+    wide = _split(np.zeros((6, 28, 32, 1), np.uint8) + PIXELS[:, :, :1], name="test")
+    for part, message in (
+        (
+            {"test": wide},
+            r"test images: are \[28, 32, 1\] uint8, those of train \[28, 28, 1\] uint8",
+        ),
+        (
+            {"validation": _split(UNIT, name="validation", value_range=(0, 1))},
+            r"float32 in \(0, 1\)",
+        ),
+        ({"train": (PIXELS, LABELS)}, r"data: own has a tuple .* give mnist_lib.Split\("),
+        ({"train": _split(PIXELS[:0], LABELS[:0])}, "train: own has no images to train on"),
+        ({"class_names": "abcde"}, r"label 5 at index 5 is not in \[0, 4\]; there are 5 classes"),
+    ):
+        with _refused(message):
+            mnist_lib.ImageDataset("own", **(splits | part))
+    late = mnist_lib.ImageDataset("own", **(splits | {"test": lambda: wide}))
+    with _refused("test images: are"):
+        late.test  # noqa: B018
+
+
+def test_image_numbers_go_with_the_images():
+    split = _split(numbers=np.arange(10, 16))
+    np.testing.assert_array_equal(split.subset(6).numbers, split.numbers)
+    taken = split.take(np.array([4, 1]), "validation")
+    assert (taken.name, taken.numbers.tolist(), taken.labels.tolist()) == (
+        "validation",
+        [14, 11],
+        [4, 1],
+    )
+    assert _split().subset(2).numbers is None
+    with _refused("train: 6 images and 5 numbers"):
+        _split(numbers=np.arange(5))
+    assert dataclasses.replace(split, name="test").numbers is split.numbers
