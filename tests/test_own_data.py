@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -158,3 +159,73 @@ def test_image_numbers_go_with_the_images():
     with _refused("train: 6 images and 5 numbers"):
         _split(numbers=np.arange(5))
     assert dataclasses.replace(split, name="test").numbers is split.numbers
+
+
+def _model(shape=(28, 28, 1), dtype="uint8", num_classes=6):
+    inputs = keras.Input(shape, dtype=dtype)
+    x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(inputs))
+    return keras.Model(inputs, keras.layers.Dense(num_classes)(x), name="own")
+
+
+def _batches(images=PIXELS, labels=LABELS, size=4):
+    return tf.data.Dataset.from_tensor_slices((images, labels)).batch(size)
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "message"),
+    [
+        ({}, _batches(UNIT), "images: are float32, and own takes uint8 .* multiply .* by 255"),
+        ({}, _batches(UNIT.astype(np.float16)), "images: are float16, and own takes uint8"),
+        ({"dtype": "int32"}, _batches(UNIT), "images: are float32, and own takes int32"),
+        (
+            {"shape": (32, 32, 3)},
+            _batches(),
+            r"shape \[28, 28, 1\] do not fit own, .* \[32, 32, 3\]",
+        ),
+        ({"shape": (784,)}, _batches(), r"shape \[28, 28, 1\] do not fit own, which takes \[784\]"),
+        ({}, _batches(labels=LABELS[:, np.newaxis]), r"labels: have shape .* labels\[:, 0\]"),
+        ({}, _batches(labels=np.eye(6)), r"labels: have shape \[None, 6\], .* tf.argmax"),
+        ({}, _batches(labels=LABELS + 0.7), r"labels: are float64; .* tf.cast\(labels, tf.int32\)"),
+        ({}, _batches().unbatch(), r"images: of shape .* do not fit|labels: have shape \(\), not"),
+        (
+            {},
+            _batches().map(lambda x, y: {"x": x, "y": y}),
+            r"data: has elements .*\(images, label",
+        ),
+        ({"num_classes": 5}, _batches(), r"labels: 1 are not in \[0, 4\], the classes of own"),
+        ({}, _batches(labels=LABELS - 2), r"labels: 2 are not in \[0, 5\]"),
+        ({}, _batches(labels=LABELS.astype(np.uint8) + 3), r"labels: 3 are not in \[0, 5\]"),
+        ({"num_classes": 5}, _split(), r"labels: 1 are not in \[0, 4\], the classes of own"),
+        ({}, _split(UNIT, value_range=(0, 1)), "images: are float32, and own takes uint8"),
+        ({"shape": (32, 32, 3)}, _split(), r"shape \[28, 28, 1\] do not fit own"),
+    ],
+)
+@pytest.mark.parametrize("loss", ["cross_entropy", "hinge"])
+def test_an_evaluation_that_would_count_nonsense_is_refused(model, data, message, loss):
+    with _refused(message):
+        mnist_lib.Evaluator(_model(**model), loss=loss).evaluate(data)
+
+
+@pytest.mark.parametrize(
+    ("model", "images", "options"),
+    [
+        ({}, PIXELS, {}),
+        ({"shape": (28, 28)}, PIXELS, {}),
+        ({"shape": (None, None, 1), "num_classes": 47}, None, {}),
+        ({"dtype": "float32"}, PIXELS, {}),
+        ({"dtype": "float32"}, UNIT, {"value_range": (0, 1)}),
+        ({"dtype": "float16"}, UNIT, {"value_range": (0, 1)}),
+        ({"dtype": "float32"}, UNIT.astype(np.float64), {"value_range": (0, 1)}),
+    ],
+)
+def test_an_evaluation_counts_own_images(model, images, options):
+    if images is None:
+        model, images = {"shape": (28, 28, 1), "num_classes": 47}, PIXELS[..., 0]
+    own = _model(**model)
+    split = _split(images, **options)
+    logits = own(tf.constant(split.images), training=False).numpy()
+    expected = int((logits.argmax(-1) == LABELS).sum())
+    bytes_as_labels = _batches(split.images, LABELS.astype(np.uint8))
+    for data in (split, mnist_lib.eval_batches(split, 4), bytes_as_labels):
+        metrics = mnist_lib.Evaluator(own).evaluate(data)
+        assert (metrics.num_examples, metrics.num_correct) == (6, expected)

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from mnist_lib import errors
-from mnist_lib.datasets import pipelines
+from mnist_lib.datasets import batch_checks, pipelines
 from mnist_lib.datasets.splits import Split
 from mnist_lib.distribution import batches as distributed
 from mnist_lib.training import losses
@@ -56,14 +56,21 @@ class Evaluator:
           The loss and the confusion matrix over all examples.
 
         Raises:
-          ConfigError: the data set is empty or endless.
+          ConfigError: the data set is empty or endless, the model takes other images, or
+            a label is none of its classes.
         """
         # All sums stay on the device until the end.
         sums: list[tf.Tensor] = []
         for batch in self._masked_batches(data):
             values = self._evaluate_batch(batch)
             sums = [a + b for a, b in zip(sums, values, strict=True)] if sums else values
-        loss_sum, confusion_matrix = sums or (0.0, np.zeros([0, 0], np.int64))
+        loss_sum, confusion_matrix, num_wrong = sums or (0.0, np.zeros([0, 0], np.int64), 0)
+        if int(num_wrong):
+            raise errors.ConfigError(
+                "labels",
+                f"{int(num_wrong)} are not in [0, {len(confusion_matrix) - 1}], the classes of "
+                f"{self._model.name}; give it a logit per class, and count classes from 0",
+            )
         metrics = EvalMetrics(float(loss_sum), np.asarray(confusion_matrix))
         if not metrics.num_examples:
             raise errors.ConfigError("data", "has no examples to evaluate on")
@@ -73,6 +80,7 @@ class Evaluator:
         """Returns batches of one size for the replicas; a mask says which rows are real."""
         size = self._batch_size
         if isinstance(data, Split):
+            batch_checks.check_images(self._model, data.images.shape, data.images.dtype)
             return distributed.distribute_rows(
                 lambda rows: pipelines.masked_eval_batches(data, size, rows=rows),
                 size,
@@ -83,6 +91,7 @@ class Evaluator:
             raise errors.ConfigError("data", "has no end; use take() or eval_batches()")
         if not isinstance(data, tf.data.Dataset):
             return data
+        batch_checks.check_fits(self._model, data)
         return distributed.distribute_batches(data.rebatch(size).map(self._pad), self.strategy)
 
     def _pad(self, images: tf.Tensor, labels: tf.Tensor):
@@ -103,10 +112,16 @@ class Evaluator:
             self.strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None) for value in results
         ]
 
-    def _replica_step(self, batch) -> tuple[tf.Tensor, tf.Tensor]:
+    def _replica_step(self, batch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         images, labels, *masks = batch
         mask = masks[0] if masks else tf.ones_like(labels, tf.bool)
         logits = self._model(images, training=False)
+        if labels.dtype not in (tf.int32, tf.int64):  # the cross-entropy takes no other
+            labels = tf.cast(labels, tf.int32)
+        # A label that is no class ends some losses in the graph, and others count it as right.
+        is_class = (labels >= 0) & (labels < tf.cast(logits.shape[-1], labels.dtype))
+        num_wrong = tf.math.count_nonzero(mask & ~is_class)
+        labels, mask = tf.where(is_class, labels, tf.zeros_like(labels)), mask & is_class
         example_losses = tf.cast(self._loss(labels, logits), tf.float64)
         loss_sum = tf.reduce_sum(tf.where(mask, example_losses, 0.0))
         confusion_matrix = tf.math.confusion_matrix(
@@ -116,4 +131,4 @@ class Evaluator:
             weights=tf.cast(mask, tf.int64),
             dtype=tf.int64,
         )
-        return loss_sum, confusion_matrix
+        return loss_sum, confusion_matrix, num_wrong
