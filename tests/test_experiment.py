@@ -481,3 +481,30 @@ def test_a_folder_that_cannot_be_made_during_a_save_is_named(small_dataset, tmp_
     with pytest.raises(mnist_lib.errors.StorageError, match="could not be written") as caught:
         folder.save(1)
     assert caught.value.exit_code == 74
+
+
+def test_the_best_stays_until_it_is_beaten(small_dataset, tmp_path, monkeypatch):
+    """Killed after its best validation, and resumed from before it: what was best is kept."""
+    workdir = tmp_path / "run"
+    dictated: list[int] = []
+    best_is_as_before: list[bool] = []
+    best: dict = {}
+
+    def evaluate(self, split):
+        best_is_as_before.append(_contents(workdir / "best") == best)
+        correct = dictated.pop(0) if dictated else 0  # the test comes last
+        return mnist_lib.EvalMetrics(1.0, np.array([[correct, 100 - correct], [0, 0]]))
+
+    monkeypatch.setattr(mnist_lib.Evaluator, "evaluate", evaluate)
+    dictated += [50, 90, 70]
+    _train(workdir, small_dataset)
+    best = _contents(workdir / "best")
+    assert "ckpt-20.index" in {path.name for path in best}
+    (workdir / "results.json").unlink()
+    for path in workdir.glob("checkpoints/ckpt-[23]0*"):
+        path.unlink()
+    best_is_as_before.clear()
+    dictated += [60, 70]
+    _train(workdir, small_dataset)
+    assert best_is_as_before == [True] * 3
+    assert _contents(workdir / "best") == best

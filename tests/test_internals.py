@@ -77,7 +77,9 @@ def test_iterations():
         assert optimizer._iterations.numpy() == 0
     inner = optimizer.inner_optimizer
     assert keras_internals.step_counter(optimizer) is not inner._iterations
-    assert keras_internals.updating_optimizer(optimizer) is inner
+    assert keras_internals.updating_optimizers(optimizer) == [inner]
+    several = keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(inner))
+    assert keras_internals.updating_optimizers(several) == [inner]
 
 
 def test_learning_rate():
@@ -89,9 +91,38 @@ def test_learning_rate():
 def test_model_variables_moving_average():
     model, optimizer = _built(keras.optimizers.SGD(0.1, use_ema=True))
     averages = optimizer._model_variables_moving_average
-    assert [a.shape for a in averages] == [v.shape for v in model.trainable_variables]
-    assert keras_internals.moving_averages(optimizer) == list(averages)
-    assert keras_internals.moving_averages(_built(keras.optimizers.SGD(0.1))[1]) == []
+    variables = model.trainable_variables
+    assert [a.shape for a in averages] == [v.shape for v in variables]
+    assert list(map(id, optimizer._trainable_variables)) == list(map(id, variables))
+    assert keras_internals.moving_averages(optimizer, variables) == list(averages)
+    backwards = keras_internals.moving_averages(optimizer, variables[::-1])
+    assert backwards == list(averages)[::-1]
+    assert keras_internals.moving_averages(_built(keras.optimizers.SGD(0.1))[1], variables) == []
+
+
+def test_ema_momentum():
+    """Read at each update from the attribute, for which a tensor may stand."""
+    model, optimizer = _built(keras.optimizers.SGD(1.0, use_ema=True, ema_momentum=0.9))
+    kernel = model.trainable_variables[0]
+    average = keras_internals.moving_averages(optimizer, [kernel])[0]
+    ones = [tf.ones_like(v) for v in model.trainable_variables]
+    optimizer.apply(ones)
+    first = average.numpy()
+    optimizer.ema_momentum = tf.constant(0.25)
+    optimizer.apply(ones)
+    assert average.numpy() == pytest.approx(0.25 * first + 0.75 * kernel.numpy())
+
+
+def test_assign():
+    """Layers' `assign` and `assign_add` go through the attribute of the variable."""
+    variable = keras.Variable(1.0)
+    seen = []
+    right = variable.assign
+    vars(variable)["assign"] = lambda value: seen.append(value) or right(value)
+    variable.assign_add(1.0)
+    variable.assign(5.0)
+    assert len(seen) == 2
+    assert variable.numpy() == 5.0
 
 
 def test_momentums_velocities_and_variable_index():

@@ -43,7 +43,7 @@ def build_model(
     dropout: float | None = None,
     num_classes: int = 10,
     seed: int = 0,
-    mixed_precision: str = "float32",
+    mixed_precision: str | None = None,
 ) -> keras.Model:
     """Builds one of the library's models.
 
@@ -55,7 +55,7 @@ def build_model(
       num_classes: number of logits.
       seed: decides the initial weights and the dropout masks; any integer >= 0.
       mixed_precision: `"bfloat16"` or `"float16"` to compute in that and keep float32
-        weights and logits; `"float32"` leaves Keras's dtype policy as it is.
+        weights and logits; `"float32"` for all; None leaves Keras's dtype policy as it is.
 
     Returns:
       A `keras.Model`, uint8 `[N, 28, 28, 1]` to float32 logits `[N, num_classes]`.
@@ -64,16 +64,20 @@ def build_model(
       ConfigError: an unknown name, or an option that the model does not have.
     """
     check_options(name, activation, pooling, dropout)
-    choices.check("mixed_precision", mixed_precision)
+    if mixed_precision is not None:
+        choices.check("mixed_precision", mixed_precision)
     import keras
 
     given = {"activation": activation, "pooling": pooling, "dropout": dropout}
     options = {option: value for option, value in given.items() if value is not None}
     build = getattr(importlib.import_module(f"mnist_lib.models.{name}"), f"build_{name}")
-    policy = keras.config.dtype_policy()
-    if mixed_precision != "float32":
-        keras.config.set_dtype_policy(f"mixed_{mixed_precision}")
+    before = keras.config.dtype_policy(), keras.config.image_data_format()
+    if mixed_precision is not None:
+        mixed = "" if mixed_precision == "float32" else "mixed_"
+        keras.config.set_dtype_policy(f"{mixed}{mixed_precision}")
+    keras.config.set_image_data_format("channels_last")
     try:
         return build(num_classes=num_classes, seed=seed, **options)
     finally:
-        keras.config.set_dtype_policy(policy)
+        keras.config.set_dtype_policy(before[0])
+        keras.config.set_image_data_format(before[1])

@@ -1,9 +1,8 @@
 """Checkpoints that are whole or not there: save, verify, restore, fall back.
 
 A checkpoint is `ckpt-<step>.index` and `ckpt-<step>.data-*`. The folder is scanned
-for them and each is read through, checksums included, before it is trusted. The
-file `checkpoint`, which other TensorFlow programs look at, is written too, but
-nothing here depends on it.
+for them and each is read through, checksums included, before it is trusted. The file
+`checkpoint`, which other TensorFlow programs look at, is written, and not depended on.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ def checkpoint_of(
     return tf.train.Checkpoint(
         model=_values(model.variables),
         optimizer=_values(optimizer.variables),
-        averages=_values(keras_internals.moving_averages(optimizer)),
+        averages=_values(keras_internals.moving_averages(optimizer, model.trainable_variables)),
         run=state,
     )
 
@@ -222,6 +221,15 @@ def newest_whole_prefix(directory: pathlib.Path) -> pathlib.Path:
         f"{directory}: no usable checkpoint among {len(damage)} ({'; '.join(damage) or 'none'}). "
         "Restore them from a copy, or start again with a new --workdir."
     )
+
+
+def newest_value(directory: pathlib.Path, name: str) -> float | None:
+    """Returns a scalar of the newest whole checkpoint in a folder; None if there is none."""
+    prefixes = (directory / f"ckpt-{step}" for step in reversed(checkpoint_steps(directory)))
+    for prefix in prefixes:
+        if checkpoint_problem(prefix) is None:
+            return float(tf.train.load_variable(str(prefix), f"{name}/.ATTRIBUTES/VARIABLE_VALUE"))
+    return None
 
 
 def step_of(prefix: pathlib.Path) -> int:

@@ -61,6 +61,7 @@ class SavedState:
         checkpoint = checkpoints.checkpoint_of(trainer.model, trainer.optimizer, self.state)
         self._latest = checkpoints.CheckpointDirectory(run.checkpoints, checkpoint)
         self._best = checkpoints.CheckpointDirectory(run.best, checkpoint, max_to_keep=1)
+        self._best_saved = checkpoints.newest_value(run.best, "run/best_accuracy")
 
     def restore(self) -> bool:
         """Restores the newest whole checkpoint; returns whether there was one.
@@ -94,9 +95,15 @@ class SavedState:
         return True
 
     def save_best(self) -> None:
-        """Saves all of it as the best.
+        """Saves all of it as the best, unless an earlier process has saved one as good.
+
+        A resumed run comes again to what was the best of the stretch that was lost, to the
+        last bit. Until it does, that stays.
 
         Raises:
           StorageError: it could not be written.
         """
-        self._best.save(self._trainer.step)
+        accuracy = float(self.state.best_accuracy.numpy())
+        if self._best_saved is None or accuracy > self._best_saved:
+            self._best.save(self._trainer.step)
+            self._best_saved = accuracy

@@ -29,9 +29,15 @@ def seed_generators(model: keras.layers.Layer) -> list[keras.random.SeedGenerato
     return [generator for layer in flat_layers(model) for generator in layer._seed_generators]
 
 
-def updating_optimizer(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
-    """Returns the optimizer that changes the weights: what a loss-scaling one wraps."""
-    return getattr(optimizer, "inner_optimizer", optimizer)
+def updating_optimizers(
+    optimizer: keras.optimizers.Optimizer,
+) -> list[keras.optimizers.Optimizer]:
+    """Returns those that change weights: what a loss-scaling or a multiple one wraps."""
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        return updating_optimizers(optimizer.inner_optimizer)
+    if isinstance(optimizer, keras.optimizers.MultiOptimizer):
+        return list(optimizer.optimizers)
+    return [optimizer]
 
 
 def step_counter(optimizer: keras.optimizers.Optimizer) -> keras.Variable:
@@ -44,10 +50,19 @@ def learning_rate_source(optimizer: keras.optimizers.Optimizer):
     return optimizer._learning_rate
 
 
-def moving_averages(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
-    """Returns the averages of the trainable variables; empty if none are kept."""
-    updating = updating_optimizer(optimizer)
-    return list(updating._model_variables_moving_average) if updating.use_ema else []
+def moving_averages(
+    optimizer: keras.optimizers.Optimizer, variables: list[keras.Variable]
+) -> list[keras.Variable]:
+    """Returns the averages that are kept of variables, in their order; empty if none are."""
+    average_of = {
+        id(variable): average
+        for updating in updating_optimizers(optimizer)
+        if updating.use_ema
+        for variable, average in zip(
+            updating._trainable_variables, updating._model_variables_moving_average, strict=True
+        )
+    }
+    return [average_of[id(variable)] for variable in variables if id(variable) in average_of]
 
 
 def adam_slots(optimizer: keras.optimizers.Adam, variable) -> tuple[keras.Variable, keras.Variable]:
@@ -63,7 +78,12 @@ def tracing_a_step(model: keras.Model, optimizer: keras.optimizers.Optimizer) ->
     Open it while a step is traced, around `strategy.run`. All is as it was afterwards, so
     that model and optimizer still work with `fit`.
     """
-    with reduced_elsewhere(optimizer), losses_apart(model), seeds_of_each_part(model):
+    with (
+        reduced_elsewhere(optimizer),
+        averages_begun_warm(optimizer),
+        losses_apart(model),
+        seeds_of_each_part(model),
+    ):
         yield
 
 
@@ -74,8 +94,48 @@ def reduced_elsewhere(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
     They are summed before, so that clipping, averages and loss scaling see the gradient
     of the global batch.
     """
-    with _replaced(updating_optimizer(optimizer), "_all_reduce_sum_gradients", list):
+    with contextlib.ExitStack() as stack:
+        for updating in updating_optimizers(optimizer):
+            stack.enter_context(_replaced(updating, "_all_reduce_sum_gradients", list))
         yield
+
+
+@contextlib.contextmanager
+def averages_begun_warm(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
+    """Has moving averages of weights use `min(momentum, (1 + t) / (10 + t))` at update t.
+
+    Keras begins an average at the weights after the first update: with a momentum of
+    0.999 it is still four fifths of them after 200. The formula is that of
+    `tf.train.ExponentialMovingAverage(num_updates=t)`.
+    """
+    with contextlib.ExitStack() as stack:
+        for updating in updating_optimizers(optimizer):
+            if updating.use_ema:
+                updates = tf.cast(updating.iterations.value, tf.float32)
+                momentum = tf.minimum(updating.ema_momentum, (1 + updates) / (10 + updates))
+                stack.enter_context(_replaced(updating, "ema_momentum", momentum))
+        yield
+
+
+@contextlib.contextmanager
+def state_updates_noted(model: keras.Model, noted: dict[str, keras.Variable]) -> Iterator[None]:
+    """Notes, by their paths, the variables that layers assign to, but for seeds and weights."""
+    seeds = {id(generator.state) for generator in seed_generators(model)}
+    with contextlib.ExitStack() as stack:
+        for variable in model.non_trainable_variables:
+            if id(variable) not in seeds:
+                stack.enter_context(_replaced(variable, "assign", _noting(variable, noted)))
+        yield
+
+
+def _noting(variable: keras.Variable, noted: dict[str, keras.Variable]) -> Callable:
+    assign = variable.assign
+
+    def assign_and_note(value):
+        noted[variable.path] = variable
+        return assign(value)
+
+    return assign_and_note
 
 
 @contextlib.contextmanager

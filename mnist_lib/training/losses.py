@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import re
+from collections.abc import Callable, Iterator, Sequence
 
 import tensorflow as tf
 
@@ -10,6 +12,13 @@ from mnist_lib import choices, errors
 
 # Integer labels [B] and float logits [B, C] to a float loss [B].
 PerExampleLoss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+# As the operation says it, and as its deterministic form does.
+_WRONG_LABEL = re.compile(
+    r"label value of (\S+) which is outside the valid range of (\[0, \d+\))"
+    r"|CrossEntropy.*= (\S+) is not in (\[0, \d+\))",
+    re.DOTALL,
+)
 
 
 def cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
@@ -37,6 +46,9 @@ def _margin_loss(labels: tf.Tensor, logits: tf.Tensor, margin: float) -> tf.Tens
     largest_other = tf.reduce_max(
         tf.where(is_label, tf.fill(tf.shape(logits), logits.dtype.min), logits), axis=-1
     )
+    # As of the cross-entropy, the loss of a label that is no class is no number.
+    no_class = tf.constant(float("nan"), logits.dtype)
+    label_logit = tf.where(tf.reduce_any(is_label, axis=-1), label_logit, no_class)
     return tf.nn.relu(margin + largest_other - label_logit)
 
 
@@ -108,6 +120,25 @@ def scaled_loss(
     for term in regularization:
         share += tf.cast(term, share.dtype) / num_parts
     return share
+
+
+@contextlib.contextmanager
+def label_errors() -> Iterator[None]:
+    """Turns what TensorFlow says of a label that is no class into an error of ours.
+
+    Raises:
+      ConfigError: names the label and the classes there are.
+    """
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        found = _WRONG_LABEL.search(error.message)
+        if found is None:
+            raise
+        label, classes = (found[1], found[2]) if found[1] else (found[3], found[4])
+        raise errors.ConfigError(
+            "labels", f"{label} is no class of the model, whose labels are in {classes}"
+        ) from error
 
 
 def checked(loss: PerExampleLoss) -> PerExampleLoss:

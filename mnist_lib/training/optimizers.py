@@ -178,8 +178,11 @@ def _named_optimizer(
 
 
 def learning_rate(optimizer: keras.optimizers.Optimizer) -> float:
-    """Returns the rate that the last update used; before the first, that of the first."""
-    updating = keras_internals.updating_optimizer(optimizer)
+    """Returns the rate that the last update used; before the first, that of the first.
+
+    Of several optimizers in one it is that of the first.
+    """
+    updating, *_ = keras_internals.updating_optimizers(optimizer)
     rate = keras_internals.learning_rate_source(updating)
     if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
         rate = rate(tf.maximum(updating.iterations - 1, 0))
@@ -192,7 +195,7 @@ def averages_in_place(model: keras.Model, optimizer: keras.optimizers.Optimizer)
 
     Does nothing if the optimizer keeps none.
     """
-    averages = keras_internals.moving_averages(optimizer)
+    averages = keras_internals.moving_averages(optimizer, model.trainable_variables)
     variables = model.trainable_variables[: len(averages)]
     weights = [tf.identity(variable.value) for variable in variables]
     try:
@@ -218,7 +221,8 @@ def judge(
       Whether the step has diverged, and the norm without the scale.
     """
     is_finite = tf.math.is_finite(loss)
-    if keras_internals.updating_optimizer(optimizer) is optimizer:
+    if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        norm /= tf.cast(optimizer.loss_scale_factor or 1, norm.dtype)
         return tf.logical_not(is_finite & tf.math.is_finite(norm)), norm
     scale = optimizer.dynamic_scale.value
     # An overflow halves the scale and the step is skipped. Below 1 there is no scale

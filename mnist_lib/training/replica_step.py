@@ -115,7 +115,7 @@ class ReplicaStep:
     def update(self, gradients: list[tf.Tensor | None]) -> None:
         """Updates the variables; the optimizer counts the step, skipped or not."""
         self._optimizer.apply(gradients, self._model.trainable_variables)
-        if self._optimizer is not keras_internals.updating_optimizer(self._optimizer):
+        if isinstance(self._optimizer, keras.optimizers.LossScaleOptimizer):
             keras_internals.step_counter(self._optimizer).value.assign_add(1)
 
     def _reduce(self, local: _Part) -> tuple[list[tf.Tensor | None], tf.Tensor, tf.Tensor]:

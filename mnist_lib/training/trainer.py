@@ -12,6 +12,7 @@ every replica.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 
 import keras
@@ -37,9 +38,7 @@ class Trainer:
     """Trains any Keras model with any Keras optimizer under a strategy.
 
     Attributes:
-      model: the model, images and labels as the batches give them; logits out.
-      optimizer: its optimizer, built.
-      strategy: the strategy it trains under.
+      model, optimizer, strategy: what was given; the optimizer is built.
     """
 
     def __init__(
@@ -58,7 +57,8 @@ class Trainer:
         Args:
           model: made under `strategy.scope()`; inputs `[b, ...]`, logits `[b, C]`.
           optimizer: made under `strategy.scope()`. Its clipping, moving average and loss
-            scaling see the gradient of the global batch.
+            scaling see the gradient of the global batch. At update t a moving average uses
+            `min(momentum, (1 + t) / (10 + t))`, so that it soon forgets how it began.
           loss: a name in `choices.NAMES["loss"]`, or a function of (labels `[b]`, logits
             `[b, C]`) that returns a loss per example, `[b]`.
           strategy: where to train; None for the strategy in scope.
@@ -76,13 +76,14 @@ class Trainer:
         self.strategy = strategy or tf.distribute.get_strategy()
         self._augment = augment
         self._accumulation_steps = accumulation_steps
-        num_replicas = self.strategy.num_replicas_in_sync
-        trainable.check(model, optimizer, num_replicas, accumulation_steps, jit_compile=jit_compile)
-        with self.strategy.scope():
-            trainable.check_scope(model.variables, "model")
-            optimizer.build(model.trainable_variables)
-            trainable.check_scope(optimizer.variables, "optimizer")
+        trainable.prepare(
+            model, optimizer, self.strategy, accumulation_steps, jit_compile=jit_compile
+        )
         self._step_counter = keras_internals.step_counter(optimizer).value
+        self._trainable_flags = trainable.trainable_flags(model)
+        self._updated_state: dict[str, keras.Variable] = {}
+        if isinstance(loss, str):
+            trainable.warn_of_probabilities(model)
         self._step = replica_step.ReplicaStep(
             model,
             optimizer,
@@ -119,32 +120,32 @@ class Trainer:
         Raises:
           ConfigError: the rows of a batch cannot be divided among replicas and parts.
         """
-        num_replicas = self.strategy.num_replicas_in_sync
-        if not isinstance(data, Split):
-            size = distributed.static_batch_size(data)
-            division.check_divides(size, num_replicas, self._accumulation_steps)
-            return distributed.distribute_batches(data, self.strategy)
-        if batch_size is None:
+        size = batch_size if isinstance(data, Split) else distributed.static_batch_size(data)
+        if size is None:
             raise errors.ConfigError("batch_size", f"is needed to train on split {data.name}")
-        division.check_divides(batch_size, num_replicas, self._accumulation_steps)
-        start = self.step
-
-        def rows_of_batches(rows: slice) -> tf.data.Dataset:
-            return pipelines.train_batches(data, batch_size, seed=seed, start_step=start, rows=rows)
-
-        return distributed.distribute_rows(rows_of_batches, batch_size, self.strategy)
+        division.check_divides(size, self.strategy.num_replicas_in_sync, self._accumulation_steps)
+        if not isinstance(data, Split):
+            return distributed.distribute_batches(data, self.strategy)
+        batches_from = functools.partial(
+            pipelines.train_batches, data, size, seed=seed, start_step=self.step
+        )
+        return distributed.distribute_rows(
+            lambda rows: batches_from(rows=rows), size, self.strategy
+        )
 
     def averaged_weights(self) -> contextlib.AbstractContextManager[None]:
         """Puts the moving averages, if any, in the place of the weights while it is open."""
         return optimizers.averages_in_place(self.model, self.optimizer)
 
     def trace(self, batches: Iterator) -> None:
-        """Builds the graph of the steps, which the first call of `train` would do.
+        """Builds the graph of the steps, which `train` would do; takes no batch.
 
-        Args:
-          batches: as for `train`; none is taken.
+        Raises:
+          ConfigError: the model has changed, or updates state in each part of a batch.
         """
+        trainable.check_flags(self.model, self._trainable_flags)
         self._train_steps.get_concrete_function(batches, tf.constant(1, tf.int64))
+        trainable.check_state_updates(self._updated_state, self._accumulation_steps)
 
     def train(
         self, data, num_steps: int, batch_size: int | None = None, *, seed: int = 0
@@ -168,9 +169,11 @@ class Trainer:
         if num_steps < 1:
             raise errors.ConfigError("num_steps", f"{num_steps} must be at least 1")
         batches = self._iterator(data, batch_size, seed)
+        self.trace(batches)
         before = self.step
         try:
-            values = self._train_steps(batches, tf.constant(num_steps, tf.int64))
+            with losses.label_errors():
+                values = self._train_steps(batches, tf.constant(num_steps, tf.int64))
         except tf.errors.OutOfRangeError as error:
             raise errors.ConfigError(
                 "batches",
@@ -178,6 +181,7 @@ class Trainer:
                 "taken; ask for as many, or take data without an end",
             ) from error
         loss_sum, correct, examples, norm, first_bad = values
+        trainable.warn_of_drift(self._updated_state, self.strategy)
         return TrainMetrics(
             num_steps=num_steps,
             num_examples=int(examples),
@@ -206,7 +210,10 @@ class Trainer:
         norm = tf.constant(0.0, tf.float64)
         first_bad = tf.constant(0, tf.int64)
         for _ in tf.range(num_steps):
-            with keras_internals.tracing_a_step(self.model, self.optimizer):
+            with (
+                keras_internals.tracing_a_step(self.model, self.optimizer),
+                keras_internals.state_updates_noted(self.model, self._updated_state),
+            ):
                 results = self.strategy.run(self._replica_step, args=(next(batches),))
             # All replicas return the same global values: take the first local one.
             local = [self.strategy.experimental_local_results(value)[0] for value in results]
