@@ -74,12 +74,14 @@ _MODULE_OF = {
 __all__ = ["__version__", "errors", "runtime", *sorted(_MODULE_OF)]
 
 
-def __getattr__(name: str):
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module 'mnist_lib' has no attribute '{name}'")
-    value = getattr(importlib.import_module(f"mnist_lib.{_MODULE_OF[name]}"), name)
-    globals()[name] = value
-    return value
+if not typing.TYPE_CHECKING:  # to a type checker every name would seem to be there
+
+    def __getattr__(name: str):
+        if name not in _MODULE_OF:
+            raise AttributeError(f"module 'mnist_lib' has no attribute '{name}'")
+        value = getattr(importlib.import_module(f"mnist_lib.{_MODULE_OF[name]}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -27,6 +27,11 @@ class ConfigError(MnistLibError, ValueError):
     def __init__(self, field: str, message: str):
         super().__init__(f"{field}: {message}")
         self.field = field
+        self._message = message
+
+    def __reduce__(self):
+        # By default the arguments of Exception, which are not ours: no process could read it.
+        return type(self), (self.field, self._message)
 
 
 class CorruptDataError(MnistLibError):
