@@ -33,8 +33,14 @@ def test_steps_follow_from_epochs_unless_given():
         ({"seed": 2**31}, r"seed: 2147483648 must be at least 0 and below 2\*\*31"),
         ({"learning_rate": 0}, "learning_rate: 0.0 must be greater than 0"),
         ({"learning_rate": float("nan")}, "learning_rate: nan must be greater than 0"),
-        ({"validation_size": 60_000}, "validation_size: 60000 leaves none of the 60000"),
-        ({"batch_size": 55_001}, "batch_size: 55001 is larger than the 55000 training images"),
+        (
+            {"dataset": "mnist", "validation_size": 60_000},
+            "validation_size: 60000 leaves none of the 60000",
+        ),
+        (
+            {"dataset": "mnist", "batch_size": 55_001},
+            "batch_size: 55001 is larger than the 55000 training images",
+        ),
         ({"num_replicas": 3}, "batch_size: 256 cannot be divided among 3 replicas; .* such as 255"),
         (
             {"num_replicas": 2, "strategy": "default"},
@@ -59,7 +65,10 @@ def test_steps_follow_from_epochs_unless_given():
         ({"seed": None}, "seed: None is not a whole number"),
         ({"data_dir": 7}, "data_dir: 7 is not a text"),
         ({"epochs": "5"}, "epochs: '5' is not a whole number"),
-        ({"epochs": 1, "warmup_steps": 215}, "warmup_steps: 215 must be less than the 215 steps"),
+        (
+            {"dataset": "mnist", "epochs": 1, "warmup_steps": 215},
+            "warmup_steps: 215 must be less than the 215 steps",
+        ),
         ({"clip_norm": 0.0}, "clip_norm: 0.0 must be greater than 0"),
         ({"ema_momentum": 1.0}, r"ema_momentum: 1.0 is not in \(0, 1\)"),
         ({"label_smoothing": 1.0}, r"label_smoothing: 1.0 is not in \[0, 1\)"),
@@ -78,7 +87,10 @@ def test_steps_follow_from_epochs_unless_given():
             {"strategy": "multi_worker_mirrored", "num_replicas": 2},
             "num_replicas: each worker of multi_worker_mirrored is one replica on a CPU",
         ),
-        ({"train_size": 55_001}, "train_size: 55001 is more than the 55000 images"),
+        (
+            {"dataset": "mnist", "train_size": 55_001},
+            "train_size: 55001 is more than the 55000 images",
+        ),
         ({"augmentation": "flip"}, "augmentation: 'flip' is not one of none, affine"),
     ],
 )

@@ -71,7 +71,7 @@ def test_results(finished):
 
 def test_files(finished):
     workdir, _ = finished
-    assert mnist_lib.load_config(workdir) == CONFIG
+    assert mnist_lib.load_config(workdir) == dataclasses.replace(CONFIG, validation_size=101)
     (run,) = json.loads((workdir / "run.json").read_text())
     assert (run["num_replicas"], run["num_train"], run["num_validation"]) == (1, 600, 101)
     assert len(run["train_sha256"]) == 64
@@ -205,7 +205,10 @@ def test_a_run_that_another_process_finished_meanwhile_is_not_overwritten(
 def test_a_substitute_for_mnist_is_named_at_the_end_and_in_a_resume(
     small_dataset, tmp_path, monkeypatch, caplog
 ):
-    splits = small_dataset.train, small_dataset.validation, small_dataset.test
+    splits = [
+        dataclasses.replace(split, numbers=np.arange(len(split)))  # as what is loaded has
+        for split in (small_dataset.train, small_dataset.validation, small_dataset.test)
+    ]
     data = mnist_lib.ImageDataset("synthetic_digits", *splits, stands_in_for="mnist")
     monkeypatch.setattr(configured, "load_dataset", lambda config: data)
     monkeypatch.chdir(tmp_path)

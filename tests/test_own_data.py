@@ -1,6 +1,7 @@
 """Anyone's images and labels: right, or refused with what makes them right."""
 
 import dataclasses
+import json
 import logging
 
 import keras
@@ -9,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 import mnist_lib
+from mnist_lib.runs import run_directory
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 28, 28, 1)).astype(np.uint8)
 LABELS = np.array([0, 1, 2, 3, 4, 5])
@@ -229,3 +231,152 @@ def test_an_evaluation_counts_own_images(model, images, options):
     for data in (split, mnist_lib.eval_batches(split, 4), bytes_as_labels):
         metrics = mnist_lib.Evaluator(own).evaluate(data)
         assert (metrics.num_examples, metrics.num_correct) == (6, expected)
+
+
+CONFIG = mnist_lib.TrainConfig(
+    model="linear", batch_size=40, epochs=4, learning_rate=0.01, summaries="none", seed=3
+)
+
+
+def _seven_classes(name: str = "seven", first: int = 0, **options) -> mnist_lib.ImageDataset:
+    """Class k is a bright row in one of seven places."""
+
+    def split(part: str, size: int, start: int) -> mnist_lib.Split:
+        labels = (np.arange(size) + start) % 7
+        rng = np.random.default_rng(start + first)
+        images = rng.integers(0, 90, (size, 28, 28)).astype(np.uint8)
+        images[np.arange(size), labels * 4] = 255
+        return mnist_lib.Split(part, images, labels)
+
+    parts = {"train": 560, "validation": 70, "test": 105}
+    splits = {part: split(part, size, 1000 * size) for part, size in parts.items()}
+    names = ("mo", "tu", "we", "th", "fr", "sa", "su")
+    return mnist_lib.ImageDataset(name, **(splits | {"class_names": names} | options))
+
+
+@pytest.fixture(scope="module")
+def seven(tmp_path_factory):
+    """A finished run on seven classes: its folder, its data, its results."""
+    workdir, data = tmp_path_factory.mktemp("runs") / "seven", _seven_classes()
+    return workdir, data, mnist_lib.train_and_evaluate(CONFIG, workdir, data=data)
+
+
+def test_a_run_on_seven_classes_is_used_like_any_other(seven):
+    workdir, data, results = seven
+    assert results["test"]["accuracy"] > 0.9
+    assert results["class_names"] == list(data.class_names)
+    assert np.shape(results["test"]["confusion_matrix"]) == (7, 7)
+    for checkpoint in ("last", "best"):
+        assert mnist_lib.load_model(workdir, checkpoint).output_shape == (None, 7)
+        probabilities = mnist_lib.predict(workdir, data.test.images, checkpoint=checkpoint)
+        metrics = mnist_lib.evaluate(workdir, data=data, checkpoint=checkpoint)
+        assert probabilities.shape == (105, 7)
+        assert (probabilities.argmax(-1) == data.test.labels).sum() == metrics.num_correct
+        assert metrics.class_names == data.class_names
+    assert mnist_lib.evaluate(workdir, data=data).num_correct == results["test"]["num_correct"]
+    assert mnist_lib.predict(workdir, data.test.images[:0]).shape == (0, 7)
+    (facts,) = json.loads((workdir / "run.json").read_text())
+    assert facts["class_names"] == list(data.class_names)
+    assert (facts["image_shape"], facts["own_data"], facts["num_train"]) == ([28, 28, 1], True, 560)
+    config = mnist_lib.load_config(workdir)
+    assert config == dataclasses.replace(CONFIG, validation_size=70)
+    assert mnist_lib.train_and_evaluate(config, workdir, data=data) == results
+
+
+def test_a_run_on_own_data_is_not_taken_for_another(seven):
+    workdir, data, _ = seven
+    others = {part: getattr(_seven_classes(first=1), part) for part in ("train", "test")}
+    for other, message in (
+        (_seven_classes(train=others["train"]), "dataset: its train images .* are not those"),
+        (_seven_classes(test=others["test"]), "dataset: its test images .* are not those"),
+        (_seven_classes(test=lambda: others["test"]), "dataset: its test images .* are not those"),
+        (_seven_classes(class_names="abcdefg"), r"dataset: has the class_names \['a', .*'mo', "),
+        (
+            None,
+            "data: the run in .* was trained on seven, which was passed as data=; pass it again",
+        ),
+    ):
+        with _refused(message):
+            mnist_lib.train_and_evaluate(CONFIG, workdir, data=other)
+    with _refused("data: the run was trained on seven, which the catalogue lacks; pass data="):
+        mnist_lib.evaluate(workdir)
+    with _refused("data: seven has 8 classes, and the run in .* was trained on 7"):
+        mnist_lib.evaluate(workdir, data=_seven_classes(class_names="abcdefgh"))
+    with _refused(r"images: uint8 \[105, 28, 27, 1\]; expected uint8 \[N, 28, 28\] or"):
+        mnist_lib.predict(workdir, data.test.images[:, :, :27])
+
+
+@pytest.mark.parametrize(
+    ("options", "data", "message"),
+    [
+        ({"train_size": 561}, {}, r"train_size: 561 is not in \[1, 560\]"),
+        ({"batch_size": 561}, {}, "batch_size: 561 is larger than the 560 training images"),
+        ({"train_size": 30}, {}, "batch_size: 40 is larger than the 30 training images"),
+        ({"warmup_steps": 56}, {}, "warmup_steps: 56 must be less than the 56 steps"),
+        ({"validation_size": 60}, {}, "validation_size: is 60, and data= has 70 validation"),
+        ({"validation_size": 0}, {}, "validation_size: is 0, and data= has 70 validation"),
+        ({"dataset": "kmnist"}, {}, "dataset: is kmnist, and data= is seven; leave one"),
+        ({}, {"test": _split(PIXELS[:0], LABELS[:0], "test")}, "seven has no images to test on"),
+    ],
+)
+def test_what_does_not_fit_own_data_is_said_before_training(tmp_path, options, data, message):
+    config = dataclasses.replace(CONFIG, **options)
+    with _refused(message):
+        mnist_lib.train_and_evaluate(config, tmp_path / "run", data=_seven_classes(**data))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_limits_are_those_of_the_data(tmp_path):
+    """MNIST's counts are no limit to larger data, and hold before MNIST is looked for."""
+    repeated = np.arange(60_001) % 6
+    large = _split(PIXELS[:, ::14, ::14][repeated], LABELS[repeated])
+    config = dataclasses.replace(CONFIG, batch_size=60_001, train_size=60_001, epochs=1)
+    with _refused("model: linear takes images of 28x28x1 in uint8, and own has 2x2x1 in uint8"):
+        mnist_lib.train_and_evaluate(
+            config, tmp_path / "run", data=mnist_lib.ImageDataset("own", large, large, large)
+        )
+    with _refused("train_size: 60001 is more than the 55000 images"):
+        mnist_lib.train_and_evaluate(dataclasses.replace(config, data_dir=tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_train_size_chooses_of_own_data(tmp_path):
+    data = _seven_classes("own / data")
+    config = dataclasses.replace(CONFIG, train_size=280, epochs=1)
+    mnist_lib.train_and_evaluate(config, tmp_path / "run", data=data)
+    (facts,) = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (facts["num_train"], len(data.train)) == (280, 560)
+    assert facts["train_sha256"] == data.train.subset(280).sha256
+    assert mnist_lib.load_config(tmp_path / "run").train_size == 280
+    folder = run_directory.new_workdir(data.name, "linear", tmp_path)
+    assert folder.parent == tmp_path
+    assert folder.name.endswith("-own_data-linear")
+
+
+@pytest.mark.parametrize("num_classes", [2, 26, 47])
+def test_any_number_of_classes(tmp_path, num_classes):
+    labels = np.arange(188) % num_classes
+    images = np.zeros((188, 28, 28), np.uint8)
+    images[np.arange(188), labels // 28, labels % 28] = 255
+    split = mnist_lib.Split("train", images, labels)
+    names = [f"class {number}" for number in range(num_classes)]
+    data = mnist_lib.ImageDataset("many", split, split, split, names)
+    config = dataclasses.replace(CONFIG, epochs=60, batch_size=188, learning_rate=0.1)
+    results = mnist_lib.train_and_evaluate(config, tmp_path / "run", data=data)
+    assert results["test"]["accuracy"] == 1
+    assert mnist_lib.predict(tmp_path / "run", images, checkpoint="best").shape == (
+        188,
+        num_classes,
+    )
+
+
+@pytest.mark.parametrize("images", [PIXELS[:, :14, :14], UNIT])
+def test_named_models_say_what_they_take(tmp_path, images):
+    options = {} if images.dtype == np.uint8 else {"value_range": (0, 1)}
+    splits = {name: _split(images, **options) for name in ("train", "validation", "test")}
+    with _refused("model: linear takes .*, and own has .*; pass a model of your own"):
+        mnist_lib.train_and_evaluate(
+            dataclasses.replace(CONFIG, batch_size=6),
+            tmp_path / "run",
+            data=mnist_lib.ImageDataset("own", **splits),
+        )

@@ -49,7 +49,10 @@ def check(config: TrainConfig) -> None:
     _check_choices(config)
     _check_ranges(config)
     _check_strategy(config)
-    _check_counts(config)
+    if config.dataset != choices.AUTO:  # which may become anyone's data, of any size
+        check_counts(config)
+    elif config.train_steps is not None:
+        _check_warmup(config, config.train_steps)
 
 
 def _typed(field: str, hint: typing.Any, value: typing.Any) -> typing.Any:
@@ -118,7 +121,12 @@ def _check_strategy(config: TrainConfig) -> None:
     )
 
 
-def _check_counts(config: TrainConfig) -> None:
+def check_counts(config: TrainConfig) -> None:
+    """Checks a configuration against the number of images in the catalogue.
+
+    Raises:
+      ConfigError: it asks for more than there are.
+    """
     available = catalog.dataset_info(config.dataset).num_train
     if config.validation_size >= available:
         raise errors.ConfigError(
@@ -131,12 +139,24 @@ def _check_counts(config: TrainConfig) -> None:
             f"{config.train_size} is more than the {available - config.validation_size} images "
             "that are not held out for validation",
         )
-    if config.batch_size > config.num_train_examples:
+    check_sizes(config, config.num_train_examples)
+
+
+def check_sizes(config: TrainConfig, num_train_examples: int) -> None:
+    """Checks a configuration against the images that are trained on.
+
+    Raises:
+      ConfigError: they are fewer than a batch, or the warm-up is as long as the run.
+    """
+    if config.batch_size > num_train_examples:
         raise errors.ConfigError(
             "batch_size",
-            f"{config.batch_size} is larger than the {config.num_train_examples} training images",
+            f"{config.batch_size} is larger than the {num_train_examples} training images",
         )
-    total_steps = config.total_steps(config.num_train_examples)
+    _check_warmup(config, config.total_steps(num_train_examples))
+
+
+def _check_warmup(config: TrainConfig, total_steps: int) -> None:
     if config.warmup_steps and config.warmup_steps >= total_steps:
         raise errors.ConfigError(
             "warmup_steps",

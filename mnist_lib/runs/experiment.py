@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import logging
 import os
@@ -10,7 +11,14 @@ import os
 from mnist_lib import choices, errors
 from mnist_lib.datasets import loading, preparation
 from mnist_lib.distribution import agreement, division, strategies, tensorflow_internals
-from mnist_lib.runs import configured, interruption, opening, provenance, run_directory
+from mnist_lib.runs import (
+    config_checks,
+    configured,
+    interruption,
+    opening,
+    provenance,
+    run_directory,
+)
 from mnist_lib.runs.config import TrainConfig
 
 _logger = logging.getLogger(__name__)
@@ -28,7 +36,8 @@ def train_and_evaluate(
     Args:
       config: the configuration.
       workdir: the run directory, made with its parents; None for a new one in `runs/`.
-      data: what to train on, instead of loading `config.dataset`.
+      data: what to train on, instead of loading `config.dataset`. `train_size` chooses of
+        it; its validation split is used as it is, and `config.json` says how large it is.
       allow_other_replicas: whether a run may go on with another strategy or number
         of replicas than it was started with (no longer bitwise the same then).
 
@@ -36,7 +45,8 @@ def train_and_evaluate(
       What `results.json` holds. A finished run returns it and takes no step.
 
     Raises:
-      ConfigError: `workdir` holds a run of another configuration or other data.
+      ConfigError: `workdir` holds a run of another configuration or other data, or the
+        configuration does not fit `data`.
       OutputError: `workdir` cannot be used.
       DataNotFoundError, CorruptDataError: from loading the data.
       DivergedError: loss or gradient became infinite or NaN.
@@ -44,9 +54,13 @@ def train_and_evaluate(
       WorkerLostError: another worker of the run is lost or has failed.
       CheckpointError, StorageError: from reading or writing checkpoints.
     """
-    if workdir is not None:  # before the data is loaded
+    if data is not None:
+        config, data = configured.with_data(config, data)
+    else:
+        config_checks.check_counts(config)
+    if workdir is not None:  # before data is loaded
         results = _finished_results(
-            run_directory.RunDirectory(workdir), config, allow_other_replicas
+            run_directory.RunDirectory(workdir), config, allow_other_replicas, data
         )
         if results is not None:
             return results
@@ -82,12 +96,13 @@ def _run(
     lock = run.lock() if workers.is_chief else contextlib.nullcontext()
     with lock, interruption.stop_on_signal() as stop:
         # Again, now that no other process can change it.
-        results = _finished_results(run, config, allow_other_replicas)
+        results = _finished_results(run, config, allow_other_replicas, data)
         if results is None:
-            for first in run.read_provenance()[:1]:  # the warning is repeated
-                if first.get("stands_in_for") and not data.stands_in_for:
-                    data.stands_in_for = first["stands_in_for"]
-                    preparation.warn_of_substitute()
+            stood_for = run.first_facts().get("stands_in_for")
+            if stood_for and not data.stands_in_for:  # the warning is repeated
+                data = copy.copy(data)
+                data.stands_in_for = stood_for
+                preparation.warn_of_substitute()
             results = opening.open_run(config, run, data, workers, stop).run()
             if data.stands_in_for:
                 preparation.warn_of_substitute()
@@ -95,16 +110,32 @@ def _run(
 
 
 def _finished_results(
-    run: run_directory.RunDirectory, config: TrainConfig, allow_other_replicas: bool
+    run: run_directory.RunDirectory,
+    config: TrainConfig,
+    allow_other_replicas: bool,
+    data: loading.ImageDataset | None,
 ) -> dict | None:
-    """Checks that the run can be started or resumed; returns its results if it is finished."""
+    """Checks that the run can be started or resumed; returns its results if it is finished.
+
+    Args:
+      run, config, allow_other_replicas: as for `train_and_evaluate`.
+      data: what is to be trained on; None: not yet loaded.
+    """
     run.check_usable()
     previous = run.read_config()
     if previous is None:
         return None
+    if data is None and run.first_facts().get("own_data"):
+        raise errors.ConfigError(
+            "data",
+            f"the run in {run.path} was trained on {run.first_facts()['dataset']}, which was "
+            "passed as data=; pass it again, or a new --workdir",
+        )
     if config.dataset == choices.AUTO:  # what it meant when the run was started
         config = dataclasses.replace(config, dataset=previous.dataset)
     previous.check_resumable_as(config, allow_other_replicas=allow_other_replicas)
+    if data is not None:
+        run.check_same_data(configured.data_facts(data))
     results = run.read_results()
     if results is not None:
         _logger.info("%s: finished at step %d, nothing to do", run.path, results["step"])

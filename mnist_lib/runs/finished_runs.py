@@ -48,7 +48,7 @@ def load_model(workdir: str | os.PathLike[str], checkpoint: str = "last") -> ker
         validation accuracy.
 
     Returns:
-      uint8 images `[N, 28, 28, 1]` to float32 logits `[N, 10]`.
+      Images `[N, H, W, C]` to float32 logits, one per class of the run's data.
 
     Raises:
       DataNotFoundError: the folder holds no run.
@@ -64,10 +64,15 @@ def load_model(workdir: str | os.PathLike[str], checkpoint: str = "last") -> ker
             "checkpoint", f"{run.path} has no best: nothing has been validated there"
         )
     prefix = checkpoints.newest_whole_prefix(folder)
-    num_classes = len(catalog.dataset_info(config.dataset).class_names)
-    model = configured.build_model(config, num_classes)
+    model = configured.build_model(config, len(_class_names(run, config)))
     checkpoints.read_model(model, prefix, averaged=config.ema_momentum is not None)
     return model
+
+
+def _class_names(run: run_directory.RunDirectory, config: TrainConfig) -> list[str]:
+    """Returns the names of the classes that a run was trained on."""
+    catalogued = catalog.dataset_info(config.dataset).class_names
+    return list(run.first_facts().get("class_names", catalogued))
 
 
 def evaluate(
@@ -90,18 +95,23 @@ def evaluate(
 
     Returns:
       The counts; for the last checkpoint and the test split those of `results.json`.
+
+    Raises:
+      ConfigError: the data is not given and not that of the run, has other classes, or has
+        no images in this split.
     """
     choices.check("split", split)
     config = load_config(workdir)
+    run = run_directory.RunDirectory(workdir)
     if data is None:
-        entries = run_directory.RunDirectory(workdir).read_provenance()
-        trained_on = entries[0].get("dataset") if entries else config.dataset
-        if trained_on not in choices.NAMES["dataset"] and "dataset" not in data_options:
-            raise errors.ConfigError(
-                "data",
-                f"the run was trained on {trained_on}, which the catalogue lacks; pass data=",
-            )
-        data = configured.load_dataset(dataclasses.replace(config, **data_options))
+        data = _load_data_of(run, config, data_options)
+    num_classes = len(_class_names(run, config))
+    if len(data.class_names) != num_classes:
+        raise errors.ConfigError(
+            "data",
+            f"{data.name} has {len(data.class_names)} classes, and the run in {run.path} was "
+            f"trained on {num_classes}; give data of the same classes",
+        )
     if not len(getattr(data, split)):
         raise errors.ConfigError(
             "split", f"{data.name} has no {split} images (validation_size is 0)"
@@ -111,6 +121,24 @@ def evaluate(
     return dataclasses.replace(metrics, dataset=data.name, class_names=data.class_names)
 
 
+def _load_data_of(
+    run: run_directory.RunDirectory, config: TrainConfig, data_options: dict
+) -> loading.ImageDataset:
+    """Loads the data of a run, or what `data_options` name in its place."""
+    is_other = "dataset" in data_options
+    first = run.first_facts()
+    trained_on = first.get("dataset", config.dataset)
+    known = trained_on in choices.NAMES["dataset"] and not first.get("own_data")
+    if not known and not is_other:
+        raise errors.ConfigError(
+            "data", f"the run was trained on {trained_on}, which the catalogue lacks; pass data="
+        )
+    data = configured.load_dataset(dataclasses.replace(config, **data_options))
+    if not is_other:
+        run.check_same_data(configured.data_facts(data))
+    return data
+
+
 def predict(
     workdir: str | os.PathLike[str], images: np.ndarray, *, checkpoint: str = "last"
 ) -> np.ndarray:
@@ -118,26 +146,32 @@ def predict(
 
     Args:
       workdir: the run directory.
-      images: uint8 `[N, 28, 28]` or `[N, 28, 28, 1]`, 0 background, 255 ink.
+      images: of the shape and dtype that the run was trained on, for the library's models
+        uint8 `[N, 28, 28]` or `[N, 28, 28, 1]`, 0 background, 255 ink.
       checkpoint: as for `load_model`.
 
     Returns:
-      float32 `[N, 10]`; each row adds up to 1.
+      float32 `[N, number of classes]`; each row adds up to 1.
 
     Raises:
       ConfigError: the images have another shape or dtype.
     """
     images = np.asarray(images)
-    if images.dtype != np.uint8 or images.shape[1:] not in ((28, 28), (28, 28, 1)):
-        raise errors.ConfigError(
-            "images",
-            f"{images.dtype} {list(images.shape)}; expected uint8 [N, 28, 28] or [N, 28, 28, 1]",
-        )
     model = load_model(workdir, checkpoint)
-    batches = tf.data.Dataset.from_tensor_slices(images.reshape(-1, 28, 28, 1)).batch(500)
+    dtype, shape = model.inputs[0].dtype, tuple(model.inputs[0].shape[1:])
+    without_channel = (shape[:-1],) if shape[-1] == 1 else ()
+    if images.dtype != dtype or images.shape[1:] not in (*without_channel, shape):
+        expected = " or ".join(
+            f"[N, {', '.join(map(str, one))}]" for one in (*without_channel, shape)
+        )
+        raise errors.ConfigError(
+            "images", f"{images.dtype} {list(images.shape)}; expected {dtype} {expected}"
+        )
+    batches = tf.data.Dataset.from_tensor_slices(images.reshape(-1, *shape)).batch(500)
     forward = tf.function(
         lambda batch: tf.nn.softmax(model(batch, training=False)), reduce_retracing=True
     )
     return np.concatenate(
-        [forward(batch).numpy() for batch in batches] or [np.zeros((0, 10), np.float32)]
+        [forward(batch).numpy() for batch in batches]
+        or [np.zeros((0, model.output_shape[-1]), np.float32)]
     )

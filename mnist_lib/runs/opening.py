@@ -111,13 +111,7 @@ def _facts(config: TrainConfig, dataset: ImageDataset, strategy: tf.distribute.S
         "num_replicas": strategy.num_replicas_in_sync,
         "runtime": runtime.applied_settings(),
         "devices": [device.name for device in tf.config.list_logical_devices()],
-        "dataset": dataset.name,
-        "stands_in_for": dataset.stands_in_for,
-        "train_sha256": dataset.train.sha256,
-        "validation_sha256": dataset.validation.sha256,
-        "num_train": len(dataset.train),
-        "num_validation": len(dataset.validation),
-    }
+    } | configured.data_facts(dataset)
 
 
 def _graph(trainer: Trainer) -> tf.Graph:

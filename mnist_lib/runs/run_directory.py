@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import time
 from collections.abc import Iterator
 
@@ -68,22 +69,36 @@ class RunDirectory:
         with _reading(self.provenance_path):
             return [dict(**entry) for entry in json.loads(self.provenance_path.read_text())]
 
+    def first_facts(self) -> dict:
+        """Returns what the process that started the run was, and its data; {} if there is none."""
+        return next(iter(self.read_provenance()), {})
+
     def check_same_data(self, facts: dict) -> None:
-        """Checks that the images are those that the run was started with.
+        """Checks that the data is that which the run was started with.
+
+        Args:
+          facts: what `configured.data_facts` says of it.
 
         Raises:
-          ConfigError: they are others.
+          ConfigError: it is other data.
         """
-        for first in self.read_provenance()[:1]:
-            for split in ("train", "validation"):
-                key = f"{split}_sha256"
-                if first.get(key, facts[key]) != facts[key]:
-                    raise errors.ConfigError(
-                        "dataset",
-                        f"its {split} images (SHA-256 {facts[key][:16]}...) are not those that the "
-                        f"run in {self.path} was started with ({first[key][:16]}...); pass a new "
-                        "--workdir",
-                    )
+        first = self.first_facts()
+        for split in ("train", "validation", "test"):
+            key = f"{split}_sha256"
+            ours, theirs = first.get(key), facts.get(key)
+            if ours and theirs and ours != theirs:
+                raise errors.ConfigError(
+                    "dataset",
+                    f"its {split} images (SHA-256 {theirs[:16]}...) are not those that the "
+                    f"run in {self.path} was started with ({ours[:16]}...); pass a new --workdir",
+                )
+        for key in ("class_names", "image_shape", "image_dtype"):
+            if first.get(key, facts[key]) != facts[key]:
+                raise errors.ConfigError(
+                    "dataset",
+                    f"has the {key} {facts[key]}, and the run in {self.path} was started with "
+                    f"{first[key]}; pass a new --workdir",
+                )
 
     def has_begun(self) -> bool:
         """Whether training has left anything here."""
@@ -166,6 +181,7 @@ def new_workdir(dataset: str, model: str, root: str | os.PathLike[str] = "runs")
     Raises:
       OutputError: it cannot be made.
     """
+    dataset = re.sub(r"[^\w.-]+", "_", dataset)  # anyone's data has any name
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{dataset}-{model}"
     for suffix in ("", *(f"-{number}" for number in range(2, 1000))):
         folder = pathlib.Path(root, name + suffix)
