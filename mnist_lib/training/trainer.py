@@ -28,6 +28,7 @@ from mnist_lib.training import (
     keras_internals,
     losses,
     optimizers,
+    portions,
     replica_step,
     trainable,
 )
@@ -144,7 +145,7 @@ class Trainer:
           ConfigError: the model has changed, or updates state in each part of a batch.
         """
         trainable.check_flags(self.model, self._trainable_flags)
-        self._train_steps.get_concrete_function(batches, tf.constant(1, tf.int64))
+        self._train_steps.get_concrete_function(batches, tf.constant(1, tf.int64), _zeros())
         trainable.check_state_updates(self._updated_state, self._accumulation_steps)
 
     def train(
@@ -153,8 +154,8 @@ class Trainer:
         """Takes `num_steps` steps.
 
         Args:
-          data: an iterator over what `distribute` returned, which goes on where it was;
-            or what `distribute` takes or returns, of which a new iterator is made.
+          data: an iterator over what `distribute` returned, to go on with; or what
+            `distribute` takes or returns, of which a new iterator is made.
           num_steps: at least 1.
           batch_size, seed: as for `distribute`.
 
@@ -171,25 +172,20 @@ class Trainer:
         batches = self._iterator(data, batch_size, seed)
         self.trace(batches)
         before = self.step
+        sums = _zeros()
         try:
             with losses.label_errors():
-                values = self._train_steps(batches, tf.constant(num_steps, tf.int64))
+                for portion in portions.portions(num_steps):
+                    sums = self._train_steps(batches, tf.constant(portion, tf.int64), sums)
+                    int(sums[-1])  # the portion is over when its values are there
         except tf.errors.OutOfRangeError as error:
             raise errors.ConfigError(
                 "batches",
                 f"the data ended after {self.step - before} of {num_steps} steps, which were "
                 "taken; ask for as many, or take data without an end",
             ) from error
-        loss_sum, correct, examples, norm, first_bad = values
         trainable.warn_of_drift(self._updated_state, self.strategy)
-        return TrainMetrics(
-            num_steps=num_steps,
-            num_examples=int(examples),
-            num_correct=int(correct),
-            loss_sum=float(loss_sum),
-            gradient_norm=float(norm),
-            first_nonfinite_step=int(first_bad),
-        )
+        return TrainMetrics(num_steps, *(value.numpy().item() for value in sums))
 
     def _iterator(self, data, batch_size: int | None, seed: int) -> Iterator:
         if isinstance(data, Split | tf.data.Dataset):
@@ -203,12 +199,11 @@ class Trainer:
         return iter(data)
 
     @tf.function
-    def _train_steps(self, batches, num_steps: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        loss_sum = tf.constant(0.0, tf.float64)
-        correct = tf.constant(0, tf.int64)
-        examples = tf.constant(0, tf.int64)
-        norm = tf.constant(0.0, tf.float64)
-        first_bad = tf.constant(0, tf.int64)
+    def _train_steps(
+        self, batches, num_steps: tf.Tensor, sums: tuple[tf.Tensor, ...]
+    ) -> tuple[tf.Tensor, ...]:
+        """Takes steps and adds what they amount to: the fields of `TrainMetrics` but the first."""
+        examples, correct, loss_sum, norm, first_bad = sums
         for _ in tf.range(num_steps):
             with (
                 keras_internals.tracing_a_step(self.model, self.optimizer),
@@ -222,7 +217,7 @@ class Trainer:
             correct += batch_correct
             examples += batch_examples
             first_bad = tf.where((first_bad == 0) & is_bad, step, first_bad)
-        return loss_sum, correct, examples, norm, first_bad
+        return examples, correct, loss_sum, norm, first_bad
 
     def _replica_step(self, batch) -> tuple[tf.Tensor, ...]:
         """One step on this replica's rows; returns values of the global batch."""
@@ -248,3 +243,8 @@ class Trainer:
                 is_bad,
                 tf.cast(self._step_counter, tf.int64),
             )
+
+
+def _zeros() -> tuple[tf.Tensor, ...]:
+    kinds = (tf.int64, tf.int64, tf.float64, tf.float64, tf.int64)
+    return tuple(tf.zeros([], kind) for kind in kinds)
