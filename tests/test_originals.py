@@ -1,6 +1,7 @@
 """Original files: found in each form, downloaded, and wrong ones named; rows 12 to 17."""
 
 import dataclasses
+import errno
 import gzip
 import hashlib
 import http.server
@@ -78,12 +79,176 @@ def _as_npz(folder):
     np.savez_compressed(folder / "mnist.npz", **arrays)
 
 
-@pytest.mark.parametrize("convert", [_as_plain_files, _as_npz])
+def _as_dotted_names(folder):
+    for name in NAMES:
+        (folder / name).rename(folder / name.replace("-idx", ".idx"))
+
+
+def _as_nested_folders(folder):
+    """As Kaggle's archive unpacks: a folder of the file's name that holds the file."""
+    _as_plain_files(folder)
+    for name in NAMES:
+        plain = name.removesuffix(".gz")
+        (folder / plain).rename(folder / "held")
+        (folder / plain).mkdir()
+        (folder / "held").rename(folder / plain / plain)
+
+
+def _as_nested_dotted_folders(folder):
+    _as_nested_folders(folder)
+    for name in NAMES:
+        plain = name.removesuffix(".gz")
+        dotted = plain.replace("-idx", ".idx")
+        (folder / plain / plain).rename(folder / plain / dotted)
+        (folder / plain).rename(folder / dotted)
+
+
+def _as_torchvision(folder):
+    (folder / "MNIST" / "raw").mkdir(parents=True)
+    for name in NAMES:
+        (folder / name).rename(folder / "MNIST" / "raw" / name)
+
+
+def _as_torchvision_from_below(folder):
+    (folder / "raw").mkdir(parents=True)
+    for name in NAMES:
+        (folder / name).rename(folder / "raw" / name)
+
+
+def _with_one_unpacked(folder):
+    path = folder / TEST_LABELS
+    (folder / TEST_LABELS.removesuffix(".gz")).write_bytes(gzip.decompress(path.read_bytes()))
+    path.unlink()
+
+
+def _packed_again(folder):
+    for name in NAMES:
+        content = gzip.decompress((folder / name).read_bytes())
+        (folder / name).write_bytes(gzip.compress(content, compresslevel=9))
+
+
+def _unpacked_under_the_packed_name(folder):
+    for name in NAMES:
+        (folder / name).write_bytes(gzip.decompress((folder / name).read_bytes()))
+
+
+def _packed_under_the_unpacked_name(folder):
+    for name in NAMES:
+        (folder / name).rename(folder / name.removesuffix(".gz"))
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        _as_plain_files,
+        _as_npz,
+        _as_dotted_names,
+        _as_nested_folders,
+        _as_nested_dotted_folders,
+        _as_torchvision,
+        _as_torchvision_from_below,
+        _with_one_unpacked,
+        _packed_again,
+        _unpacked_under_the_packed_name,
+        _packed_under_the_unpacked_name,
+    ],
+)
 def test_other_forms_are_converted(tmp_path, folder, convert):
     info = _write(folder)
     expected = _contents(folder)
     convert(folder)
+    before = {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")}
     assert _contents(_collect(info, folder, tmp_path)) == expected
+    assert before == {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")}
+
+
+def test_an_npz_may_be_given_by_its_own_path(tmp_path, folder):
+    info = _write(folder)
+    expected = _contents(folder)
+    _as_npz(folder)
+    path = (folder / "mnist.npz").rename(folder / "mnist (1).npz")
+    assert _contents(_collect(info, path, tmp_path)) == expected
+    with pytest.raises(mnist_lib.errors.DataNotFoundError, match=r"; it has mnist \(1\).npz. Pass"):
+        _collect(info, folder, tmp_path)
+    with pytest.raises(
+        mnist_lib.errors.CorruptDataError, match="cannot be read without unpickling"
+    ):
+        _collect(info, _plain_file(tmp_path), tmp_path)
+
+
+def _plain_file(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("no data")
+    return path
+
+
+def _known(monkeypatch, folder) -> catalog.DatasetInfo:
+    """Makes the small files those of MNIST in the catalogue; returns another data set."""
+    monkeypatch.setitem(catalog.CATALOG, "mnist", _write(folder))
+    files = tuple(
+        dataclasses.replace(file, sha256="0" * 64, content_sha256=None)
+        for file in catalog.CATALOG["mnist"].files
+    )
+    return dataclasses.replace(catalog.KMNIST, num_train=600, num_test=100, files=files)
+
+
+@pytest.mark.parametrize(
+    "convert", [lambda _: None, _as_plain_files, _packed_again, _as_torchvision]
+)
+def test_files_of_mnist_are_not_taken_for_another_data_set(tmp_path, folder, monkeypatch, convert):
+    kmnist = _known(monkeypatch, folder)
+    convert(folder)
+    if convert is _as_torchvision:
+        (folder / "MNIST").rename(folder / "KMNIST")
+    message = f"is {TRAIN_IMAGES} of mnist, not {TRAIN_IMAGES} of kmnist. .* or --dataset=mnist"
+    with pytest.raises(mnist_lib.errors.CorruptDataError, match=message):
+        _collect(kmnist, folder, tmp_path)
+
+
+def test_keras_npz_of_mnist_is_not_taken_for_another_data_set(tmp_path, folder, monkeypatch):
+    kmnist = _known(monkeypatch, folder)
+    _as_npz(folder)
+    with pytest.raises(mnist_lib.errors.CorruptDataError, match=f"is {TRAIN_IMAGES} of mnist"):
+        _collect(kmnist, folder / "mnist.npz", tmp_path)
+
+
+def test_files_of_another_data_set_are_named(tmp_path, folder, monkeypatch):
+    """By the published checksum of their packed form."""
+    info = _write(folder)
+    packed = (folder / TEST_LABELS).read_bytes()
+    theirs = dataclasses.replace(info.files[3], sha256=hashlib.sha256(packed).hexdigest())
+    monkeypatch.setitem(
+        catalog.CATALOG, "kmnist", dataclasses.replace(catalog.KMNIST, files=(theirs,))
+    )
+    files = (*info.files[:3], catalog.MNIST.files[3])
+    with pytest.raises(
+        mnist_lib.errors.CorruptDataError, match=f"is {TEST_LABELS} of kmnist, not {TEST_LABELS} of"
+    ):
+        _collect(dataclasses.replace(info, files=files), folder, tmp_path)
+
+
+def test_one_of_the_files_under_the_name_of_another_is_named(tmp_path, folder, monkeypatch):
+    info = _write(folder)
+    monkeypatch.setitem(catalog.CATALOG, "mnist", info)
+    (folder / TEST_IMAGES).write_bytes((folder / TRAIN_IMAGES).read_bytes())
+    with pytest.raises(
+        mnist_lib.errors.CorruptDataError, match=f"is {TRAIN_IMAGES} of mnist, not {TEST_IMAGES} of"
+    ):
+        _collect(info, folder, tmp_path)
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path, folder, monkeypatch):
+    info = _write(folder)
+
+    def refuse(path, *_):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(type(folder), "read_bytes", refuse)
+    with pytest.raises(
+        mnist_lib.errors.DataNotFoundError,
+        match=rf"{TRAIN_IMAGES}: cannot be read \(Permission denied\). Pass a --manual_dir",
+    ):
+        _collect(info, folder, tmp_path)
 
 
 def _truncate(path):
@@ -146,7 +311,7 @@ def test_wrong_files_are_named(tmp_path, folder, name, damage, message):
     file = info.files[NAMES.index(name)]
     actual = (folder / name).read_bytes()
     assert f"{hashlib.sha256(actual).hexdigest()} ({len(actual)} bytes)" in text
-    assert f"expected {file.sha256} ({file.num_bytes} bytes). Replace it with the original" in text
+    assert f"expected {file.sha256} ({file.num_bytes} bytes). Get the original" in text
     assert caught.value.exit_code == 65
 
 
@@ -231,14 +396,10 @@ class _Server(http.server.ThreadingHTTPServer):
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
-    def do_HEAD(self):
-        self._answer(with_body=False)
+    """Answers no HEAD, as some hosts do not."""
 
     def do_GET(self):
         self.server.requested.append(self.path)
-        self._answer(with_body=True)
-
-    def _answer(self, with_body: bool):
         content = self.server.files.get(self.path.removeprefix("/"))
         status = 404 if content is None else 200
         if self.server.failures_left:
@@ -248,12 +409,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         content = (content or b"") if status == 200 else b""
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        if with_body:
-            if self.server.cuts_left:
-                self.server.cuts_left -= 1
-                content = content[:1000]
-                self.close_connection = True
-            self.wfile.write(content)
+        if self.server.cuts_left:
+            self.server.cuts_left -= 1
+            content = content[:1000]
+            self.close_connection = True
+        self.wfile.write(content)
 
     def log_message(self, *_):
         """Keeps the test's output clean."""

@@ -8,6 +8,7 @@ import hashlib
 import inspect
 import json
 import logging
+import pathlib
 import re
 import threading
 
@@ -58,7 +59,7 @@ def test_auto_falls_back_to_synthetic_digits_loudly(tmp_path, monkeypatch, caplo
     """What would be built is only named; building it is tried elsewhere."""
     monkeypatch.setattr(downloads, "download_problem", lambda info: "the cable is cut")
     monkeypatch.setattr(preparation, "_build_with_tfds", lambda info, root, files: None)
-    monkeypatch.setattr(preparation, "_open_prepared", lambda info, folder, source: (info, source))
+    monkeypatch.setattr(preparation, "open_prepared", lambda info, folder, source: (info, source))
     with caplog.at_level(logging.WARNING):
         found = mnist_lib.prepare_dataset("auto", data_dir=tmp_path)
     assert found == (catalog.SYNTHETIC_DIGITS, "generated")
@@ -125,6 +126,30 @@ def test_a_missing_shard_and_a_broken_description_are_found(prepared_copy):
         _load(prepared_copy)
 
 
+@pytest.mark.parametrize("change", ["format", "template"])
+def test_another_format_is_named_and_left_alone(prepared_copy, change):
+    path = prepared_copy.directory / "dataset_info.json"
+    description = json.loads(path.read_text())
+    if change == "format":
+        description["fileFormat"] = named = "array_record"
+    else:
+        named = "{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
+        description["splits"][0]["filepathTemplate"] = named
+    path.write_text(json.dumps(description))
+    message = f"data_dir: .* holds .* as {re.escape(named)}, .*--data_dir, .* is left as it is"
+    for name in (prepared_copy.info.name, "auto")[: 2 if prepared_copy.info.name == "mnist" else 1]:
+        with pytest.raises(mnist_lib.errors.ConfigError, match=message):
+            mnist_lib.prepare_dataset(
+                name, data_dir=prepared_copy.directory.parent.parent, download=False
+            )
+
+
+def test_nobody_is_told_to_delete_anything():
+    """A folder that cannot be read here may be what another program works with."""
+    for path in pathlib.Path(preparation.__file__).parent.glob("*.py"):
+        assert not re.search(r"\b[Dd]elete|\b[Rr]emove (it|the)|\brm -", path.read_text()), path
+
+
 def test_wrong_counts_are_found(prepared_copy):
     path = prepared_copy.directory / "dataset_info.json"
     description = json.loads(path.read_text())
@@ -146,7 +171,7 @@ def test_of_several_at_once_one_prepares_and_the_others_wait(tmp_path, monkeypat
 
     monkeypatch.setattr(preparation, "_build_with_tfds", build)
     monkeypatch.setattr(originals, "collect_originals", lambda *_: tmp_path)
-    monkeypatch.setattr(preparation, "_open_prepared", lambda info, folder, source: folder)
+    monkeypatch.setattr(preparation, "open_prepared", lambda info, folder, source: folder)
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         options = {"data_dir": tmp_path / "data", "manual_dir": tmp_path}
         futures = [pool.submit(mnist_lib.prepare_dataset, **options) for _ in range(4)]

@@ -17,12 +17,13 @@ import zlib
 import numpy as np
 
 from mnist_lib import errors
-from mnist_lib.datasets import catalog, idx
+from mnist_lib.datasets import catalog, idx, wrappings
 
 _logger = logging.getLogger(__name__)
 
 _REPLACE = (
-    "Replace it with the original: a proxy or an interrupted download often leaves such a file"
+    "Get the original, and pass its folder as --manual_dir: a proxy or an interrupted download "
+    "often leaves such a file"
 )
 # Keras's npz (keras.datasets.mnist.load_data): one array per original file, in order.
 _NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
@@ -35,42 +36,98 @@ def collect_originals(
 
     Args:
       info: the data set.
-      folder: holds the four `.gz` files, or the same without gzip, or Keras's
-        `<name>.npz`.
+      folder: holds the four files as `wrappings.find` finds them, or Keras's
+        `<name>.npz`; or is such a `.npz`.
       staging: an empty folder to which other forms are converted.
 
     Returns:
       The folder with the four `.gz` files: `folder` itself, or `staging`.
 
     Raises:
-      DataNotFoundError: the folder does not have them.
+      DataNotFoundError: the folder does not have them, or they cannot be read.
       CorruptDataError: a file is not what was published.
     """
+    try:
+        packed = _collect(info, folder)
+    except OSError as error:
+        raise errors.DataNotFoundError(
+            f"{error.filename or folder}: cannot be read ({error.strerror}). Pass a --manual_dir "
+            "that you may read."
+        ) from error
+    if packed is None:
+        return folder
+    for file, content in zip(info.files, packed, strict=True):
+        (staging / file.name).write_bytes(content)
+    return staging
+
+
+def _collect(info: catalog.DatasetInfo, folder: pathlib.Path) -> list[bytes] | None:
+    """Returns the four `.gz` files; None: they lie in `folder` as they were published."""
+    npz = folder if folder.is_file() else folder / f"{info.name}.npz"
+    found = wrappings.find(info, folder)
+    if len(found) < len(info.files) and npz.is_file():
+        contents = [idx.to_idx(array) for array in _read_npz(npz)]
+        for file, content in zip(info.files, contents, strict=True):
+            _check_owner(info, file, npz, hashlib.sha256(content).hexdigest())
+            _verify_content(info, file, npz, content)
+        return [_pack(content) for content in contents]
     if not folder.is_dir():
         raise errors.DataNotFoundError(
             f"{folder}: no such directory. Pass --manual_dir=<folder with {_names(info)}>."
         )
-    if all((folder / file.name).is_file() for file in info.files):
-        for file in info.files:
-            verify_gzip(info, file, folder / file.name)
-        return folder
-    npz = folder / f"{info.name}.npz"
-    plain = [folder / file.name.removesuffix(".gz") for file in info.files]
-    if all(path.is_file() for path in plain):
-        contents = [path.read_bytes() for path in plain]
-    elif npz.is_file():
-        plain = [npz] * len(info.files)
-        contents = [idx.to_idx(array) for array in _read_npz(npz)]
-    else:
-        missing = [file.name for file in info.files if not (folder / file.name).is_file()]
+    missing = [file.name for file in info.files if file.name not in found]
+    if missing:
         raise errors.DataNotFoundError(
-            f"{folder}: {', '.join(missing)} missing, and there is no {npz.name}. Copy "
-            f"the original files from {info.url} there, or leave out --manual_dir to download them."
+            f"{folder}: {', '.join(missing)} missing, and there is no {npz.name}; it has "
+            f"{wrappings.listing(folder)}. Pass a --manual_dir with the original files from "
+            f"{info.url}, or leave it out to download them."
         )
-    for file, path, content in zip(info.files, plain, contents, strict=True):
-        _verify_content(info, file, path, content)
-        (staging / file.name).write_bytes(gzip.compress(content, compresslevel=1, mtime=0))
-    return staging
+    packed = [_verified(info, file, found[file.name]) for file in info.files]
+    in_place = all(found[file.name] == folder / file.name for file in info.files)
+    return (
+        None
+        if in_place and all(content is None for content in packed)
+        else [
+            found[file.name].read_bytes() if content is None else content
+            for file, content in zip(info.files, packed, strict=True)
+        ]
+    )
+
+
+def _verified(
+    info: catalog.DatasetInfo, file: catalog.SourceFile, path: pathlib.Path
+) -> bytes | None:
+    """Returns a file that was packed otherwise as `.gz`; None: it is the published one."""
+    raw = path.read_bytes()
+    digest = hashlib.sha256(raw).hexdigest()
+    if digest == file.sha256:
+        return None
+    _check_owner(info, file, path, digest)
+    content = wrappings.unpack(raw)
+    if content is None:
+        raise _gzip_error(info, file, path, raw)
+    _check_owner(info, file, path, hashlib.sha256(content).hexdigest())
+    if path.suffix == ".gz" and _content_problem(info, file, content):
+        raise _gzip_error(info, file, path, raw)
+    _verify_content(info, file, path, content)
+    return _pack(content)
+
+
+def _check_owner(
+    info: catalog.DatasetInfo, file: catalog.SourceFile, path: pathlib.Path, digest: str
+) -> None:
+    """Refuses what is known as a file of another data set, or as another of the four."""
+    for other in catalog.CATALOG.values():
+        for known in other.files:
+            if digest in (known.sha256, known.content_sha256) and known != file:
+                raise errors.CorruptDataError(
+                    f"{path}: is {known.name} of {other.name}, not {file.name} of {info.name}. "
+                    f"Pass the --manual_dir of {info.name}, or --dataset={other.name}."
+                )
+
+
+def _pack(content: bytes) -> bytes:
+    return gzip.compress(content, compresslevel=1, mtime=0)
 
 
 def verify_gzip(info: catalog.DatasetInfo, file: catalog.SourceFile, path: pathlib.Path) -> None:
@@ -83,19 +140,23 @@ def verify_gzip(info: catalog.DatasetInfo, file: catalog.SourceFile, path: pathl
       CorruptDataError: names the file, what was expected and what was found.
     """
     content = path.read_bytes()
-    found = hashlib.sha256(content).hexdigest()
-    problem = "it is another file"
+    if hashlib.sha256(content).hexdigest() != file.sha256:
+        raise _gzip_error(info, file, path, content)
+
+
+def _gzip_error(
+    info: catalog.DatasetInfo, file: catalog.SourceFile, path: pathlib.Path, content: bytes
+) -> errors.CorruptDataError:
+    """Says what is wrong with a file that should be a published `.gz` and is not."""
     try:
         decompressed = gzip.decompress(content)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         problem = f"not a complete gzip file ({error}), it begins with {content[:15]!r}"
     else:
-        problem = _format_problem(info, file, decompressed) or problem
-        if found == file.sha256 and problem == "it is another file":
-            return
-    raise errors.CorruptDataError(
-        f"{path}: {problem}. SHA-256 is {found} ({len(content)} bytes), expected {file.sha256} "
-        f"({file.num_bytes} bytes). {_REPLACE}."
+        problem = _format_problem(info, file, decompressed) or "it is another file"
+    return errors.CorruptDataError(
+        f"{path}: {problem}. SHA-256 is {hashlib.sha256(content).hexdigest()} ({len(content)} "
+        f"bytes), expected {file.sha256} ({file.num_bytes} bytes). {_REPLACE}."
     )
 
 
@@ -103,16 +164,23 @@ def _verify_content(
     info: catalog.DatasetInfo, file: catalog.SourceFile, path: pathlib.Path, content: bytes
 ) -> None:
     """Checks the decompressed bytes of an original: format, counts, labels, checksum."""
-    if problem := _format_problem(info, file, content):
+    if problem := _content_problem(info, file, content):
         raise errors.CorruptDataError(f"{path}: {problem}. {_REPLACE}.")
-    found = hashlib.sha256(content).hexdigest()
     if file.content_sha256 is None:
         _logger.warning("%s: no checksum is published for it; only its format is checked", path)
-    elif found != file.content_sha256:
-        raise errors.CorruptDataError(
-            f"{path}: SHA-256 of {file.name.removesuffix('.gz')} is {found}, "
-            f"expected {file.content_sha256}. {_REPLACE}."
-        )
+
+
+def _content_problem(
+    info: catalog.DatasetInfo, file: catalog.SourceFile, content: bytes
+) -> str | None:
+    """Says what is wrong with the decompressed bytes of an original; None: nothing known."""
+    if problem := _format_problem(info, file, content):
+        return problem
+    found = hashlib.sha256(content).hexdigest()
+    if file.content_sha256 in (None, found):
+        return None
+    name = file.name.removesuffix(".gz")
+    return f"SHA-256 of {name} is {found}, expected {file.content_sha256}"
 
 
 def _format_problem(

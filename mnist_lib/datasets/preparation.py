@@ -10,7 +10,6 @@ in `manual_dir`; a download. `synthetic_digits` needs none of them.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import pathlib
@@ -23,12 +22,10 @@ import filelock
 
 from mnist_lib import choices, errors
 from mnist_lib.datasets import catalog, downloads, originals, tfds_internals
-from mnist_lib.datasets.prepared import PreparedDataset, Shard, elsewhere
+from mnist_lib.datasets.prepared import PreparedDataset, open_prepared
 from mnist_lib.progress import Progress
 
 _logger = logging.getLogger(__name__)
-
-_TFRECORD_FRAMING_BYTES = 16  # per record: uint64 length, two uint32 checksums
 
 
 def default_data_dir() -> pathlib.Path:
@@ -50,15 +47,15 @@ def prepare_dataset(
       name: a name in `choices.NAMES["dataset"]`. `auto` is MNIST where that can be had,
         else `synthetic_digits`, with a warning.
       data_dir: where TFDS keeps prepared data; `default_data_dir()` if None.
-      manual_dir: a folder with the original files: four `.gz`, the same four without
-        gzip, or Keras's `<name>.npz`.
+      manual_dir: a folder with the original files, packed or not, as they are published
+        or as Kaggle or torchvision have them; or Keras's `<name>.npz`, or its folder.
       download: whether the original files may be downloaded.
 
     Returns:
       The prepared data set.
 
     Raises:
-      ConfigError: there is no data set of that name.
+      ConfigError: there is no data set of that name, or it is prepared in another format.
       DataNotFoundError: no source has it.
       CorruptDataError: a source has it and it is wrong.
       OutputError, StorageError: it could not be written to `data_dir`.
@@ -93,7 +90,7 @@ def _prepare(
 ) -> PreparedDataset:
     directory = root / info.name / info.version
     if _is_prepared(directory):
-        return _open_prepared(info, directory, "prepared")
+        return open_prepared(info, directory, "prepared")
     if info.url is None:
         source = "generated"
     elif manual_dir is not None:
@@ -119,51 +116,11 @@ def _prepare(
                     files = downloads.download_originals(info, root / "downloads" / info.name)
                 _build_with_tfds(info, root, files)
                 _logger.info("Prepared %s in %.0f s", info.name, time.monotonic() - start)
-    return _open_prepared(info, directory, source)
+    return open_prepared(info, directory, source)
 
 
 def _is_prepared(directory: pathlib.Path) -> bool:
     return (directory / "dataset_info.json").exists()
-
-
-def _open_prepared(
-    info: catalog.DatasetInfo, directory: pathlib.Path, source: str
-) -> PreparedDataset:
-    """Reads `dataset_info.json` and checks that each shard is there and whole."""
-    info_path = directory / "dataset_info.json"
-    rebuild = elsewhere(directory)
-    try:
-        splits = {split["name"]: split for split in json.loads(info_path.read_text())["splits"]}
-        shards = {}
-        for name in ("train", "test"):
-            lengths = [int(length) for length in splits[name]["shardLengths"]]
-            paths = [
-                directory / f"{info.name}-{name}.tfrecord-{i:05d}-of-{len(lengths):05d}"
-                for i in range(len(lengths))
-            ]
-            shards[name] = tuple(map(Shard, paths, lengths))
-        num_bytes = {name: int(splits[name]["numBytes"]) for name in shards}
-    except (ValueError, KeyError, TypeError) as error:
-        raise errors.CorruptDataError(
-            f"{info_path}: cannot be read ({type(error).__name__}: {error}). {rebuild}."
-        ) from error
-    for name, expected in (("train", info.num_train), ("test", info.num_test)):
-        found = sum(shard.num_examples for shard in shards[name])
-        if found != expected:
-            raise errors.CorruptDataError(
-                f"{info_path}: split {name} has {found} examples, expected {expected}. {rebuild}."
-            )
-        for shard in shards[name]:
-            if not shard.path.is_file():
-                raise errors.CorruptDataError(f"{shard.path}: shard is missing. {rebuild}.")
-        size = sum(shard.path.stat().st_size for shard in shards[name])
-        expected_size = num_bytes[name] + _TFRECORD_FRAMING_BYTES * expected
-        if size != expected_size:
-            raise errors.CorruptDataError(
-                f"{shards[name][0].path}: the {name} shards have {size} bytes, "
-                f"expected {expected_size}. {rebuild}."
-            )
-    return PreparedDataset(info, directory, source, shards)
 
 
 @contextlib.contextmanager

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import pathlib
 
-from mnist_lib import choices
+from mnist_lib import choices, errors
 from mnist_lib.datasets import catalog
+
+# As TFDS writes them unless it is told otherwise.
+_FORMAT, _TEMPLATE = "tfrecord", "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
+_TFRECORD_FRAMING_BYTES = 16  # per record: uint64 length, two uint32 checksums
 
 
 def elsewhere(directory: pathlib.Path) -> str:
@@ -57,3 +62,75 @@ class PreparedDataset:
         """Returns what was meant by a name for which this data set was prepared instead."""
         is_substitute = name == choices.AUTO and self.info is not catalog.MNIST
         return catalog.MNIST.name if is_substitute else None
+
+
+def open_prepared(
+    info: catalog.DatasetInfo, directory: pathlib.Path, source: str
+) -> PreparedDataset:
+    """Reads `dataset_info.json` and checks that each shard is there and whole.
+
+    Args:
+      info: the catalogue entry.
+      directory: the TFDS folder, `<data_dir>/<name>/<version>`.
+      source: where it came from; see `PreparedDataset`.
+
+    Raises:
+      ConfigError: it is in another format than is read here.
+      CorruptDataError: names the file that is wrong.
+    """
+    info_path = directory / "dataset_info.json"
+    rebuild = elsewhere(directory)
+    try:
+        description = json.loads(info_path.read_text())
+        splits = {split["name"]: split for split in description["splits"]}
+        _check_format(info, directory, description)
+        shards = {}
+        for name in ("train", "test"):
+            lengths = [int(length) for length in splits[name]["shardLengths"]]
+            paths = [
+                directory / f"{info.name}-{name}.tfrecord-{i:05d}-of-{len(lengths):05d}"
+                for i in range(len(lengths))
+            ]
+            shards[name] = tuple(map(Shard, paths, lengths))
+        num_bytes = {name: int(splits[name]["numBytes"]) for name in shards}
+    except errors.ConfigError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise errors.CorruptDataError(
+            f"{info_path}: cannot be read ({type(error).__name__}: {error}). {rebuild}."
+        ) from error
+    for name, expected in (("train", info.num_train), ("test", info.num_test)):
+        found = sum(shard.num_examples for shard in shards[name])
+        if found != expected:
+            raise errors.CorruptDataError(
+                f"{info_path}: split {name} has {found} examples, expected {expected}. {rebuild}."
+            )
+        for shard in shards[name]:
+            if not shard.path.is_file():
+                raise errors.CorruptDataError(f"{shard.path}: shard is missing. {rebuild}.")
+        size = sum(shard.path.stat().st_size for shard in shards[name])
+        expected_size = num_bytes[name] + _TFRECORD_FRAMING_BYTES * expected
+        if size != expected_size:
+            raise errors.CorruptDataError(
+                f"{shards[name][0].path}: the {name} shards have {size} bytes, "
+                f"expected {expected_size}. {rebuild}."
+            )
+    return PreparedDataset(info, directory, source, shards)
+
+
+def _check_format(info: catalog.DatasetInfo, directory: pathlib.Path, description: dict) -> None:
+    """Checks that the files are of the kind, and have the names, that are read here.
+
+    Raises:
+      ConfigError: another program wants them otherwise.
+    """
+    templates = {split.get("filepathTemplate", _TEMPLATE) for split in description["splits"]}
+    other = description.get("fileFormat", _FORMAT)
+    if other == _FORMAT:
+        other = ", ".join(sorted(templates - {_TEMPLATE}))
+    if other:
+        raise errors.ConfigError(
+            "data_dir",
+            f"{directory} holds {info.name} as {other}, and {_FORMAT} named {_TEMPLATE} is what is "
+            f"read. {elsewhere(directory)}.",
+        )

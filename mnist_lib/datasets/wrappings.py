@@ -1,0 +1,66 @@
+"""Finds the original files under the names and in the folders that people have them in.
+
+What a file is, is read in it: gzip is told by its first bytes, whatever its name says.
+"""
+
+from __future__ import annotations
+
+import gzip
+import pathlib
+import zlib
+from collections.abc import Iterator
+
+from mnist_lib.datasets import catalog
+
+_GZIP_MAGIC = b"\x1f\x8b"
+# torchvision's folders below its root, `<name>/raw`.
+_TORCHVISION = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST"}
+_MOST_NAMED = 8  # of the files in a folder
+
+
+def find(info: catalog.DatasetInfo, folder: pathlib.Path) -> dict[str, pathlib.Path]:
+    """Finds the original files in a folder.
+
+    Each may be packed or not, have a `.` for a `-` in its name (`train-images.idx3-ubyte`),
+    or lie in a folder of that name, as Kaggle's archives unpack. The folder may be
+    torchvision's root, or its `MNIST`.
+
+    Returns:
+      Published name to path, of those that are there.
+    """
+    below = _TORCHVISION.get(info.name, info.name)
+    places = (folder, folder / "raw", folder / below / "raw", folder / below)
+    found: dict[str, pathlib.Path] = {}
+    for place in places:
+        for file in info.files:
+            candidates = (path for path in _names(place, file.name) if path.is_file())
+            if (path := next(candidates, None)) is not None:
+                found.setdefault(file.name, path)
+    return found
+
+
+def _names(place: pathlib.Path, published: str) -> Iterator[pathlib.Path]:
+    """Yields where a file of a published name may lie in a folder."""
+    plain = published.removesuffix(".gz")
+    dotted = plain.replace("-idx", ".idx")
+    for name in (published, plain, f"{dotted}.gz", dotted):
+        yield place / name
+        for inner in (published, plain, f"{dotted}.gz", dotted):
+            yield place / name / inner
+
+
+def unpack(raw: bytes) -> bytes | None:
+    """Returns the content of a file, decompressed if it is gzip; None: its gzip is damaged."""
+    if not raw.startswith(_GZIP_MAGIC):
+        return raw
+    try:
+        return gzip.decompress(raw)
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        return None
+
+
+def listing(folder: pathlib.Path) -> str:
+    """Names what lies in a folder, for errors."""
+    names = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir())
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return (", ".join(names[:_MOST_NAMED]) or "nothing") + more
