@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
 
 import keras
 import numpy as np
 
-from mnist_lib.parity import record
-from mnist_lib.training import keras_internals
+from mnist_lib.parity import advice, record
+from mnist_lib.parity.tolerances import Tolerance, largest_of
 
-STAGES = ("input", "forward", "loss", "gradient", "reduction", "update", "state", "metric")
+EXACT = Tolerance(0.0, 0.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,10 +20,11 @@ class Difference:
     """Something that is not the same on one replica and on several.
 
     Attributes:
-      stage: one of `STAGES`, what a step computes.
+      stage: one of `advice.STAGES`, what a step computes.
       step: the step it arose in; 1 is the first.
       name: of the layer, variable or metric.
-      magnitude: the largest absolute difference; infinite if shapes differ.
+      magnitude: the largest absolute difference; infinite if shapes differ, not a number
+        if what differs, or both, holds what is none.
       advice: what it is likely to be, and what to do.
     """
 
@@ -33,159 +35,207 @@ class Difference:
     advice: str
 
     def __str__(self) -> str:
-        return (
-            f"{self.stage}: {self.name} differs by up to {self.magnitude:.3g} in step {self.step}. "
-            f"{self.advice}"
+        is_none = math.isnan(self.magnitude)
+        what = "is not a number" if is_none else f"differs by up to {self.magnitude:.3g}"
+        return f"{self.stage}: {self.name} {what} in step {self.step}. {self.advice}"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Pair:
+    """What should be the same, and what it is measured by (see `tolerances`)."""
+
+    name: str
+    expected: np.ndarray
+    found: np.ndarray
+    scale: float = 0.0
+    largest: float = 0.0
+    operation: keras.Operation | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Compares a step of one replica with that of several.
+
+    Attributes:
+      step: the number of the step; 1 is the first.
+      tolerance: what may differ.
+      batch_size: rows of the global batch.
+      num_parts: parts in which a replica sees its rows.
+      may_overflow: the optimizer scales the loss, and skips a step whose gradient is not
+        finite.
+    """
+
+    step: int
+    tolerance: Tolerance
+    batch_size: int
+    num_parts: int = 1
+    may_overflow: bool = False
+
+    def before_update(
+        self, one: record.StepRecord, many: record.StepRecord
+    ) -> Iterator[Difference]:
+        """Yields the first difference of each stage up to the reduced gradients."""
+        inputs = self._rows(one.inputs, many.inputs)
+        yield from self._first("input", inputs, EXACT)
+        yield from self.outputs("forward", one.layer_outputs, many.layer_outputs, one.operations)
+        yield from self._losses(one, many)
+        yield from self._gradients(one, many)
+
+    def outputs(
+        self,
+        stage: str,
+        one: record.Named,
+        many: record.Named,
+        operations: Sequence[keras.Operation],
+    ) -> Iterator[Difference]:
+        """Yields the first output of a layer that differs."""
+        if len(one) != len(many):
+            yield Difference(stage, self.step, "what is called", math.inf, advice.OTHER_LAYERS)
+            return
+        pairs = self._rows(one, many, self.num_parts if stage == "forward" else 1)
+        largest = 0.0
+        measured = []
+        for pair, operation in zip(pairs, operations, strict=True):
+            largest = max(largest, largest_of([pair.expected]))
+            measured.append(dataclasses.replace(pair, largest=largest, operation=operation))
+        yield from self._first(stage, measured)
+
+    def variables(self, stage: str, one: record.Named, many: record.Named) -> Iterator[Difference]:
+        """Yields the first variable of which a replica has another value."""
+        scales = _layer_scales(one)
+        largest = max(scales.values(), default=0.0)
+        yield from self._first(
+            stage,
+            [
+                _Pair(name, expected[0], copy, scales[_layer(name)], largest)
+                for (name, expected), (_, copies) in zip(one, many, strict=True)
+                for copy in copies
+            ],
         )
 
-
-_ADVICE = {
-    "input": "make_batches must not depend on the model, the strategy or the time it is called.",
-    "forward": "The layer sees only its replica's rows; what it computes must not depend on the "
-    "other rows of a batch.",
-    "loss": "The loss of an example must depend on that example alone, and be returned unreduced.",
-    "gradient": "The gradients of the replicas do not add up to that of the whole batch: a custom "
-    "gradient depends on the other rows, or normalises or clips before the sum.",
-    "reduction": "What is applied is not the sum of the replicas' gradients: they are averaged, "
-    "summed twice, or not at all.",
-    "update": "The optimizer got the same gradients and left other values: it reduces or scales "
-    "by itself, or draws random numbers.",
-    "state": "The layer keeps statistics of its replica's rows; they must be reduced over the "
-    "replicas (BatchNormalization: synchronized=True).",
-    "metric": "The metric is not the same over uneven parts: sum numerators and denominators, use "
-    "sample_weight, and divide once.",
-}
-_DROPOUT_ADVICE = (
-    "The layer draws other random numbers on other replicas, which is sound but not "
-    "comparable; mnist_lib.Dropout draws the rows of one mask."
-)
-
-
-def step_differences(
-    model: keras.Model,
-    one: record.StepRecord,
-    many: record.StepRecord,
-    step: int,
-    tolerance: float,
-) -> Iterator[Difference]:
-    """Yields the first difference of each stage, in the order of the stages."""
-    yield from first_difference(
-        "input",
-        step,
-        [
-            (name, _whole(expected), _whole(found), 0.0)
-            for name, expected, found in _pairs(one.inputs, many.inputs)
-        ],
-    )
-    yield from _forward_difference(model, one, many, step, tolerance)
-    yield from _loss_difference(one, many, step, tolerance)
-    yield from first_difference(
-        "gradient",
-        step,
-        [
-            (name, sum(expected), sum(found), tolerance)
-            for name, expected, found in _pairs(one.local_gradients, many.local_gradients)
-        ],
-    )
-    yield from first_difference(
-        "reduction",
-        step,
-        [
-            (name, sum(local), reduced, tolerance)
-            for record in (one, many)
-            for name, local, copies in _pairs(record.local_gradients, record.reduced_gradients)
-            for reduced in copies
-        ],
-    )
-    for stage, ours, theirs in (
-        ("update", one.trainable, many.trainable),
-        ("state", one.state, many.state),
-    ):
-        copies_of = [
-            (name, expected[0], copy, tolerance)
-            for name, expected, copies in _pairs(ours, theirs)
-            for copy in copies
+    def metrics(
+        self, one: record.Named, many: record.Named, tolerance: Tolerance
+    ) -> Iterator[Difference]:
+        """Yields the first metric that differs."""
+        pairs = [
+            _Pair(name, expected[0], found[0])
+            for (name, expected), (_, found) in zip(one, many, strict=True)
         ]
-        yield from first_difference(stage, step, copies_of)
+        yield from self._first("metric", pairs, tolerance)
+
+    def _losses(self, one: record.StepRecord, many: record.StepRecord) -> Iterator[Difference]:
+        # What they are computed from: where a loss is nearly 0, the logits are not.
+        largest = largest_of([copies[0] for _, copies in one.layer_outputs])
+        pairs = []
+        if many.example_losses:
+            # One value per example; a loss that averages returns fewer.
+            shape = [sum(len(np.atleast_1d(x)) for x in many.example_losses)]
+            shape += many.example_losses[0].shape[1:]
+            pairs = [
+                _Pair("the shape of the loss", np.array([self.batch_size]), np.array(shape)),
+                *self._rows(
+                    [("the loss per example", one.example_losses)],
+                    [("the loss per example", many.example_losses)],
+                ),
+            ]
+        pairs.append(_Pair("the global loss", _sum(one.loss_shares), _sum(many.loss_shares)))
+        yield from self._first(
+            "loss", [dataclasses.replace(pair, largest=largest) for pair in pairs]
+        )
+
+    def _gradients(self, one: record.StepRecord, many: record.StepRecord) -> Iterator[Difference]:
+        """Yields what differs in the replicas' gradients, and in their sums.
+
+        A gradient that should cancel is left with the rounding of its contributions: those
+        of the replicas, and of the layer, whose other gradients come from the same ones.
+        """
+        locals_ = [*one.local_gradients, *many.local_gradients]
+        scales = _layer_scales(one.local_gradients)
+        for (name, _), (_, copies) in zip(one.local_gradients, many.local_gradients, strict=True):
+            scales[_layer(name)] = max(scales[_layer(name)], largest_of(copies))
+        largest = largest_of([copy for _, copies in locals_ for copy in copies])
+        yield from self._first(
+            "gradient",
+            [
+                _Pair(name, _sum(expected), _sum(found), scales[_layer(name)], largest)
+                for (name, expected), (_, found) in zip(
+                    one.local_gradients, many.local_gradients, strict=True
+                )
+            ],
+        )
+        yield from self._first(
+            "reduction",
+            [
+                _Pair(name, _sum(local), reduced, largest_of(local), largest)
+                for step in (one, many)
+                for (name, local), (_, copies) in zip(
+                    step.local_gradients, step.reduced_gradients, strict=True
+                )
+                for reduced in copies
+            ],
+        )
+
+    def _rows(self, one: record.Named, many: record.Named, num_parts: int = 1) -> list[_Pair]:
+        """Returns what one replica has of the whole batch beside what the replicas have."""
+        return [
+            _Pair(f"{name}", expected, found)
+            for (name, whole), (_, copies) in zip(one, many, strict=True)
+            for expected, found in self._aligned(whole[0], copies, num_parts)
+        ]
+
+    def _aligned(
+        self, whole: np.ndarray, copies: record.Copies, num_parts: int
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Returns one pair: along which axis the rows lie can be seen from the shapes."""
+        rows = self.batch_size // len(copies) // num_parts
+        shapes = {copy.shape for copy in copies}
+        shape = shapes.pop()
+        if shapes or len(shape) != whole.ndim:
+            return [(whole, copies[0])]  # the shapes differ, and that is said
+        axes = [axis for axis in range(whole.ndim) if whole.shape[axis] != shape[axis]]
+        if not axes:  # no rows in it, such as a table of positions: each replica has it all
+            return [(np.stack([whole] * len(copies)), np.stack(copies))]
+        axis = axes[0]
+        if len(axes) > 1 or whole.shape[axis] * rows != shape[axis] * self.batch_size:
+            return [(whole, copies[0])]
+        # Of the rows of a replica its first part.
+        of_replicas = np.split(whole, len(copies), axis)
+        expected = [np.take(x, range(shape[axis]), axis) for x in of_replicas]
+        return [(np.concatenate(expected, axis), np.concatenate(copies, axis))]
+
+    def _first(
+        self, stage: str, pairs: Iterable[_Pair], tolerance: Tolerance | None = None
+    ) -> Iterator[Difference]:
+        """Yields the first pair that differs, if any, as a difference."""
+        tolerance = tolerance or self.tolerance
+        overflow = self.may_overflow and stage in ("gradient", "reduction")
+        for pair in pairs:
+            if overflow and not _is_finite(pair.expected) and not _is_finite(pair.found):
+                continue
+            magnitude = tolerance.difference(pair.expected, pair.found, pair.scale, pair.largest)
+            if magnitude:
+                is_none_on_both = not _is_finite(pair.expected) and not _is_finite(pair.found)
+                where, what = advice.of(stage, pair.operation, not_finite=is_none_on_both)
+                yield Difference(where, self.step, pair.name, magnitude, what)
+                return
 
 
-def _pairs(one: dict[str, list], many: dict[str, list]) -> Iterator[tuple[str, list, list]]:
-    """Yields name and both lists, by position: Keras names the layers of a second model anew."""
-    for (name, expected), found in zip(one.items(), many.values(), strict=True):
-        yield name, expected, found
+def _layer(path: str) -> str:
+    return path.rpartition("/")[0]
 
 
-def _loss_difference(one, many, step, tolerance) -> Iterator[Difference]:
-    yield from first_difference(
-        "loss",
-        step,
-        [
-            # One value per label; a loss that averages returns fewer.
-            (
-                "the shape of the loss",
-                np.shape(_whole(many.inputs["labels"])),
-                np.shape(_whole(many.example_losses)),
-                0.0,
-            ),
-            (
-                "the loss per example",
-                _whole(one.example_losses),
-                _whole(many.example_losses),
-                tolerance,
-            ),
-            ("the global loss", sum(one.loss_shares), sum(many.loss_shares), tolerance),
-        ],
-    )
+def _layer_scales(variables: record.Named) -> dict[str, float]:
+    """Returns the largest value of all variables of each layer."""
+    scales: dict[str, float] = {}
+    for name, copies in variables:
+        scales[_layer(name)] = max(scales.get(_layer(name), 0.0), largest_of(copies[:1]))
+    return scales
 
 
-def _forward_difference(model, one, many, step, tolerance) -> Iterator[Difference]:
-    compared = [
-        (name, _whole(expected), _whole(found), tolerance)
-        for name, expected, found in _pairs(one.layer_outputs, many.layer_outputs)
-    ]
-    for difference in first_difference("forward", step, compared):
-        layers = {layer.name: layer for layer in keras_internals.flat_layers(model)}
-        layer = layers.get(difference.name)
-        if layer is not None and keras_internals.seed_generators(layer):
-            difference = dataclasses.replace(difference, advice=_DROPOUT_ADVICE)
-        elif layer is not None and layer.non_trainable_variables:
-            # Statistics of the batch: of the rows of one replica.
-            difference = dataclasses.replace(difference, stage="state", advice=_ADVICE["state"])
-        yield difference
+def _sum(copies: record.Copies) -> np.ndarray:
+    with np.errstate(invalid="ignore"):
+        return np.sum([copy.astype(np.float64) for copy in copies], axis=0)
 
 
-def first_difference(stage: str, step: int, compared) -> Iterator[Difference]:
-    """Yields the first of (name, expected, found, tolerance) that differs, if any."""
-    # Gradients that should cancel are left with the rounding of the others.
-    sums = stage in ("gradient", "reduction")
-    scale = max((_largest(expected) for _, expected, *_ in compared), default=0) if sums else 0
-    for name, expected, found, tolerance in compared:
-        magnitude = _difference(expected, found, tolerance, scale)
-        if magnitude:
-            yield Difference(stage, step, name, magnitude, _ADVICE[stage])
-            return
-
-
-def _difference(expected, found, tolerance: float, scale: float = 0.0) -> float:
-    """Returns the largest absolute difference; 0 if it is within the tolerance.
-
-    The tolerance is relative to `scale` or the largest value expected, if that is more.
-    """
-    expected, found = np.asarray(expected), np.asarray(found)
-    if expected.shape != found.shape:
-        return float("inf")
-    if expected.size == 0 or np.array_equal(expected, found, equal_nan=expected.dtype.kind == "f"):
-        return 0.0
-    expected, found = expected.astype(np.float64), found.astype(np.float64)
-    magnitude = float(np.max(np.abs(expected - found)))
-    scale = max(scale, _largest(expected))
-    return 0.0 if magnitude <= tolerance * scale + tolerance**2 else magnitude
-
-
-def _largest(values) -> float:
-    return float(np.max(np.abs(values), initial=0.0))
-
-
-def _whole(parts: list[np.ndarray]) -> np.ndarray:
-    """Returns the global batch from the rows of the replicas."""
-    return np.concatenate(parts) if parts[0].ndim else np.stack(parts)
+def _is_finite(values: np.ndarray) -> bool:
+    return values.dtype.kind in "OSU" or bool(np.isfinite(values.astype(np.float64)).all())

@@ -8,177 +8,229 @@ variables after the update. It is the step that `Trainer` takes, with all its va
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from mnist_lib.distribution.batches import distribute_batches
+from mnist_lib.parity import parity_case, probe
 from mnist_lib.training import keras_internals, losses, replica_step
 
-
-@dataclasses.dataclass(frozen=True)
-class ParityCase:
-    """What to train, as functions that build it; see `check.check_replica_parity`."""
-
-    build_model: Callable[[], keras.Model]
-    build_optimizer: Callable[[], keras.optimizers.Optimizer]
-    build_metrics: Callable[[], Sequence[keras.metrics.Metric]]
-    make_batches: Callable[[keras.Model, int], tf.data.Dataset]
-    loss: str | losses.PerExampleLoss
-    reduce_gradients: replica_step.ReduceGradients | None
-    batch_size: int
+# A value on each replica.
+Copies = list[np.ndarray]
+# Of a list of variables, or of layers: name and value.
+Named = list[tuple[str, Copies]]
 
 
 @dataclasses.dataclass(frozen=True)
 class StepRecord:
-    """What one step computed; every list has one entry per replica.
+    """What one step computed before its update; names and values on each replica.
 
     Attributes:
-      inputs: images and labels, `[b, ...]` and `[b]`.
-      layer_outputs: outputs of each layer in order, by name, the last one the logits.
-      example_losses: as the loss function returned them.
+      inputs: the inputs and then the labels, `[b, ...]` and `[b]`.
+      layer_outputs: outputs of each layer in order. Where the rows are seen in several
+        parts, of the first part.
+      operations: the layers of `layer_outputs`.
+      example_losses: as the loss function returned them; empty in several parts.
       loss_shares: scalars that add up to the global loss.
       local_gradients: by variable, before the reduction.
       reduced_gradients: by variable, after it.
-      trainable: trainable variables and those of the optimizer, after the update.
-      state: all other variables of the model, after the step.
+      applied: the same on the first replica, for `RecordingTrainer.update`.
     """
 
-    inputs: dict[str, list[np.ndarray]]
-    layer_outputs: dict[str, list[np.ndarray]]
-    example_losses: list[np.ndarray]
-    loss_shares: list[np.ndarray]
-    local_gradients: dict[str, list[np.ndarray]]
-    reduced_gradients: dict[str, list[np.ndarray]]
-    trainable: dict[str, list[np.ndarray]]
-    state: dict[str, list[np.ndarray]]
+    inputs: Named
+    layer_outputs: Named
+    operations: list[keras.Operation]
+    example_losses: Copies
+    loss_shares: Copies
+    local_gradients: Named
+    reduced_gradients: Named
+    applied: list[tf.Tensor]
 
 
 class RecordingTrainer:
     """Trains a case on some replicas and records each step."""
 
-    def __init__(self, case: ParityCase, strategy: tf.distribute.Strategy):
+    def __init__(
+        self,
+        case: parity_case.ParityCase,
+        strategy: tf.distribute.Strategy,
+        accumulation_steps: int = 1,
+    ):
         """Builds everything under the strategy's scope."""
-        self._case = case
-        self._strategy = strategy
+        self.case = case
+        self.strategy = strategy
         # A loss that averages is what the check is to find: it is taken as it is.
-        self._loss = losses.per_example_loss(case.loss) if isinstance(case.loss, str) else case.loss
+        loss = losses.per_example_loss(case.loss) if isinstance(case.loss, str) else case.loss
         with strategy.scope():
             self.model = case.build_model()
-            if not getattr(
-                self.model, "inputs", None
-            ):  # subclassed: its variables come with the first call
-                images, _ = next(iter(case.make_batches(self.model, case.batch_size)))
-                self.model(images, training=False)
+            if not self.model.built or not self.model.variables:
+                # Its variables come with the first call.
+                inputs, _ = next(iter(case.make_batches(self.model, case.batch_size)))
+                self.model(inputs, training=False)
             self.optimizer = case.build_optimizer()
             self.optimizer.build(self.model.trainable_variables)
             self.metrics = list(case.build_metrics())
-        probe, self.layer_names = _probe(self.model)
+        parity_case.check_own(self.model.variables, "build_model", strategy)
+        parity_case.check_own(self.optimizer.variables, "build_optimizer", strategy)
+        self._probe = probe.Probe(self.model)
         self._replica_step = replica_step.ReplicaStep(
             self.model,
             self.optimizer,
-            self._loss,
-            forward=lambda images: probe(images, training=True),
+            loss,
+            forward=lambda inputs: [self._first_output(inputs, training=True)],
             reduce_gradients=case.reduce_gradients,
+            accumulation_steps=accumulation_steps,
         )
-        self._traced_step = tf.function(self._step)
+        # What the last trace found, the same on every replica.
+        self._outputs: list[probe.Output] = []
+        self._has_gradient: list[bool] = []
+        self._traced_compute = tf.function(self._compute)
+        self._traced_update = tf.function(self._update)
         self._traced_evaluation = tf.function(self._evaluation)
 
     def batches(self) -> tf.data.Iterator:
         """Returns an iterator over the replicas' rows of the case's batches."""
-        batches = self._case.make_batches(self.model, self._case.batch_size)
-        return iter(distribute_batches(batches, self._strategy))
+        return iter(distribute_batches(self._batches(), self.strategy))
 
-    def step(self, batches) -> StepRecord:
-        """Takes one step and returns what it computed."""
-        parts = self._traced_step(batches)
-        local = {
-            part: {
-                name: [np.asarray(x) for x in self._strategy.experimental_local_results(value)]
-                for name, value in values.items()
-            }
-            for part, values in parts.items()
-        }
-        trainable = self.model.trainable_variables + list(self.optimizer.variables)
-        state = [v for v in self.model.variables if all(v is not other for other in trainable)]
+    def compute(self, batches) -> StepRecord:
+        """Computes the gradients of the next batch and returns what led to them."""
+        parts = self._traced_compute(batches)
+        variables = self.model.trainable_variables
+        paths = [
+            v.path for v, present in zip(variables, self._has_gradient, strict=True) if present
+        ]
+        *inputs, labels = map(self._copies, parts["batch"])
+        names = ["inputs"] if len(inputs) == 1 else [f"inputs[{i}]" for i in range(len(inputs))]
         return StepRecord(
-            inputs=local["inputs"],
-            layer_outputs={name: local["layers"][name] for name in self.layer_names},
-            example_losses=local["losses"]["example_losses"],
-            loss_shares=local["losses"]["loss_share"],
-            local_gradients=local["local_gradients"],
-            reduced_gradients=local["reduced_gradients"],
-            trainable={v.path: self._copies(v) for v in trainable},
-            state={v.path: self._copies(v) for v in state},
+            inputs=[*zip(names, inputs, strict=True), ("labels", labels)],
+            layer_outputs=self._named_outputs(parts["outputs"]),
+            operations=[output.operation for output in self._outputs],
+            example_losses=next(map(self._copies, parts["example_losses"]), []),
+            loss_shares=self._copies(parts["loss_share"]),
+            local_gradients=self._named(paths, parts["local_gradients"]),
+            reduced_gradients=self._named(paths, parts["gradients"]),
+            applied=[self._local(value)[0] for value in parts["gradients"]],
         )
 
-    def evaluate(self, num_batches: int) -> dict[str, np.ndarray]:
-        """Returns the metrics over batches that hold different numbers of real examples.
+    def update(self, gradients: list[tf.Tensor]) -> None:
+        """Ends the step: applies gradients of the global batch, as in `StepRecord.applied`."""
+        self._traced_update(gradients)
+
+    def trainable(self) -> Named:
+        """Returns the trainable variables and those of the optimizer."""
+        variables = self._updated_variables()
+        return self._named([v.path for v in variables], [v.value for v in variables])
+
+    def state(self) -> Named:
+        """Returns all other variables of the model."""
+        updated = {id(variable) for variable in self._updated_variables()}
+        variables = [v for v in self.model.variables if id(v) not in updated]
+        return self._named([v.path for v in variables], [v.value for v in variables])
+
+    def evaluate(self, num_batches: int) -> tuple[Named, list[keras.Operation]]:
+        """Evaluates batches that hold different numbers of real examples.
 
         Of batch n the first `1 + (5 n mod size)` are real, so that some replicas hold
         few of them, or none.
+
+        Returns:
+          What the layers return for the first batch, and the layers. `results` has the
+          metrics.
         """
-        size = self._case.batch_size
-        batches = self._case.make_batches(self.model, size).take(num_batches)
+        size = self.case.batch_size
+        batches = self._batches().take(num_batches)
 
         def with_mask(number, batch):
             mask = tf.range(size, dtype=tf.int64) <= (5 * number) % size
             return (*batch, tf.ensure_shape(mask, [size]))
 
-        masked = batches.enumerate().map(with_mask)
-        for batch in distribute_batches(masked, self._strategy):
-            self._traced_evaluation(batch)
-        return {metric.name: np.asarray(metric.result()) for metric in self.metrics}
+        distributed = distribute_batches(batches.enumerate().map(with_mask), self.strategy)
+        outputs = [self._traced_evaluation(batch) for batch in distributed]
+        return self._named_outputs(outputs[0]), [output.operation for output in self._outputs]
 
-    def _copies(self, variable: keras.Variable) -> list[np.ndarray]:
-        copies = self._strategy.experimental_local_results(variable.value)
-        return [copy.numpy() for copy in copies]
+    def results(self) -> Named:
+        """Returns the metrics; the values of one that has several under one name each."""
+        return [
+            (metric.name, [np.asarray(value.numpy())])
+            for metric in self.metrics
+            for value in tf.nest.flatten(
+                tf.nest.map_structure(tf.convert_to_tensor, metric.result())
+            )
+        ]
 
-    def _step(self, batches):
-        with keras_internals.tracing_a_step(self.model, self.optimizer):
-            return self._strategy.run(self._on_replica, args=(next(batches),))
+    def _batches(self) -> tf.data.Dataset:
+        # The tuner's thread may take seconds to end, for each iterator.
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        return self.case.make_batches(self.model, self.case.batch_size).with_options(options)
 
-    def _on_replica(self, batch) -> dict[str, dict[str, tf.Tensor]]:
-        images, labels = batch
-        values = self._replica_step.compute(images, labels)
-        self._replica_step.update(values.gradients)
-        paths = [variable.path for variable in self.model.trainable_variables]
+    def _updated_variables(self) -> list[keras.Variable]:
+        return [*self.model.trainable_variables, *self.optimizer.variables]
+
+    def _local(self, value) -> Sequence[tf.Tensor]:
+        return self.strategy.experimental_local_results(value)
+
+    def _copies(self, value) -> Copies:
+        return [np.asarray(copy.numpy()) for copy in self._local(value)]
+
+    def _named(self, names: list[str], values) -> Named:
+        return list(zip(names, map(self._copies, values), strict=True))
+
+    def _named_outputs(self, values) -> Named:
+        return self._named([output.name for output in self._outputs], values)
+
+    def _first_output(self, inputs, training: bool) -> tf.Tensor:
+        """Returns what the loss is of; the others are compared as outputs of their layers."""
+        return tf.nest.flatten(self.model(inputs, training=training))[0]
+
+    def _compute(self, batches):
+        with (
+            keras_internals.tracing_a_step(self.model, self.optimizer),
+            self._probe.listening(),
+        ):
+            return self.strategy.run(self._compute_on_replica, args=(next(batches),))
+
+    def _compute_on_replica(self, batch) -> dict:
+        inputs, labels = batch
+        values, outputs = self._probe.outputs_of(lambda: self._replica_step.compute(inputs, labels))
+        self._outputs = outputs
+        self._has_gradient = [gradient is not None for gradient in values.gradients]
+        losses_of_rows = values.example_losses
         return {
-            "inputs": {"images": tf.identity(images), "labels": tf.identity(labels)},
-            "layers": dict(zip(self.layer_names, values.outputs, strict=True)),
-            "losses": {"example_losses": values.example_losses, "loss_share": values.loss_share},
-            "local_gradients": _present(paths, values.local_gradients),
-            "reduced_gradients": _present(paths, values.gradients),
+            "batch": [tf.identity(x) for x in tf.nest.flatten([inputs, labels])],
+            "outputs": [output.value for output in outputs],
+            "example_losses": [] if losses_of_rows is None else [losses_of_rows],
+            "loss_share": values.loss_share,
+            "local_gradients": [x for x in values.local_gradients if x is not None],
+            "gradients": [x for x in values.gradients if x is not None],
         }
 
-    def _evaluation(self, batch) -> None:
-        def on_replica(batch) -> None:
-            images, labels, mask = batch
-            logits = self.model(images, training=False)
+    def _update(self, gradients: list[tf.Tensor]) -> None:
+        def on_replica(gradients: list[tf.Tensor]) -> None:
+            # On the replica's device, where an optimizer that sums again looks for them.
+            present = map(tf.identity, gradients)
+            self._replica_step.update(
+                [next(present) if has else None for has in self._has_gradient]
+            )
+
+        with keras_internals.tracing_a_step(self.model, self.optimizer):
+            self.strategy.run(on_replica, args=(gradients,))
+
+    def _evaluation(self, batch) -> list:
+        def on_replica(batch) -> list[tf.Tensor]:
+            inputs, labels, mask = batch
+            # What layers add to the loss goes nowhere.
+            forward = keras_internals.collecting_added_losses(
+                lambda inputs: self._first_output(inputs, training=False)
+            )
+            (logits, _), outputs = self._probe.outputs_of(lambda: forward(inputs))
             for metric in self.metrics:
                 metric.update_state(labels, logits, sample_weight=tf.cast(mask, tf.float32))
+            self._outputs = outputs
+            return [output.value for output in outputs]
 
-        self._strategy.run(on_replica, args=(batch,))
-
-
-def _present(paths: list[str], gradients: list[tf.Tensor | None]) -> dict[str, tf.Tensor]:
-    pairs = zip(paths, gradients, strict=True)
-    return {path: gradient for path, gradient in pairs if gradient is not None}
-
-
-def _probe(model: keras.Model) -> tuple[Callable, list[str]]:
-    """Returns a model of the outputs of all layers, and their names; the logits come last.
-
-    Of a subclassed model, or one whose layers are used twice, only the logits are seen.
-    """
-    inner = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
-    try:
-        outputs = [layer.output for layer in inner[:-1]]
-    except (AttributeError, ValueError):  # subclassed, or a layer that is used twice
-        outputs = [None]
-    if not all(isinstance(output, keras.KerasTensor) for output in outputs):
-        return lambda images, training: [model(images, training=training)], ["logits"]
-    names = [layer.name for layer in inner]
-    return keras.Model(model.inputs, [*outputs, model.outputs[0]]), names
+        with keras_internals.losses_apart(self.model), self._probe.listening():
+            return self.strategy.run(on_replica, args=(batch,))

@@ -1,0 +1,46 @@
+"""What is trained for the parity check: functions that build it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import keras
+import tensorflow as tf
+
+from mnist_lib import errors
+from mnist_lib.training import losses, replica_step
+
+
+@dataclasses.dataclass(frozen=True)
+class ParityCase:
+    """What to train, as functions that build it; see `check.check_replica_parity`."""
+
+    build_model: Callable[[], keras.Model]
+    build_optimizer: Callable[[], keras.optimizers.Optimizer]
+    build_metrics: Callable[[], Sequence[keras.metrics.Metric]]
+    make_batches: Callable[[keras.Model, int], tf.data.Dataset]
+    loss: str | losses.PerExampleLoss
+    reduce_gradients: replica_step.ReduceGradients | None
+    batch_size: int
+
+
+def check_own(variables, function: str, strategy: tf.distribute.Strategy) -> None:
+    """Checks that a function made its variables when it was called.
+
+    Args:
+      variables: what it returned, or what belongs to that.
+      function: its name, for the error.
+      strategy: the strategy it was called under.
+
+    Raises:
+      ConfigError: one was there before.
+    """
+    with strategy.scope():
+        for variable in variables:
+            if not strategy.extended.variable_created_in_scope(variable.value):
+                raise errors.ConfigError(
+                    function,
+                    f"{variable.path} was there before the call; make everything that has "
+                    f"variables inside {function}, which is called under each strategy",
+                )
