@@ -19,7 +19,7 @@ _REQUIRED = [
     "numpy>=1.26,<3",
     "requests>=2.32,<3",
     "rich>=13,<16",
-    "scipy>=1.13,<2",
+    "scipy>=1.13,<2",  # intervals
     "tenacity>=9,<10",
     "tensorboard>=2.21,<2.22",  # tensorflow 2.21 no longer installs it
     "tensorflow>=2.21,<2.22",
@@ -66,9 +66,7 @@ setuptools.setup(
     ],
     keywords="mnist tensorflow keras tf.distribute tensorboard",
     python_requires=">=3.11,<3.14",
-    packages=setuptools.find_namespace_packages(
-        include=["mnist_lib", "mnist_lib.*"], exclude=["*.__pycache__"]
-    ),
+    packages=setuptools.find_packages(include=["mnist_lib", "mnist_lib.*"]),
     package_data={"mnist_lib": ["py.typed", "datasets/validation_manifest.json"]},
     entry_points={"console_scripts": ["mnist-lib = mnist_lib.__main__:main"]},
     zip_safe=False,

@@ -1,1 +1,1 @@
-"""What people look at: summaries and tables."""
+"""What people look at: event files, tables, statistics, what a run tells."""

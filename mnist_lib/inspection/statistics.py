@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import statistics
 from collections.abc import Sequence
 
 
@@ -23,19 +21,11 @@ def accuracy_interval(
       Its lower and its upper end, in [0, 1].
 
     Wilson, Probable inference, the law of succession, and statistical inference, 1927.
-    The same as `scipy.stats.binomtest(...).proportion_ci(method="wilson")`, whose import
-    takes longer than many an evaluation.
     """
-    z = statistics.NormalDist().inv_cdf((1 + confidence) / 2)
-    share = num_correct / num_examples
-    scale = 1 + z**2 / num_examples
-    middle = (share + z**2 / (2 * num_examples)) / scale
-    variance = share * (1 - share) / num_examples + (z / (2 * num_examples)) ** 2
-    half = z * math.sqrt(variance) / scale
-    # At 0 and 1 the ends are exact; rounding must not put them outside.
-    low = 0.0 if num_correct == 0 else middle - half
-    high = 1.0 if num_correct == num_examples else middle + half
-    return low, high
+    from scipy import stats  # a second that only those who ask for it wait
+
+    interval = stats.binomtest(num_correct, num_examples).proportion_ci(confidence, "wilson")
+    return float(interval.low), float(interval.high)
 
 
 def weakest_classes(

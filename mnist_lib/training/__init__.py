@@ -1,1 +1,1 @@
-"""Configuration, strategies, the training loop, checkpoints, the experiment."""
+"""A step of training, and many: losses, optimizers, the trainer, the evaluator."""

@@ -1,0 +1,1 @@
+"""Replicas and workers: strategies, their batches, clusters, what workers agree on."""

@@ -1,0 +1,1 @@
+"""Whether a model trains the same on one replica and on several."""

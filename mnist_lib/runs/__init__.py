@@ -1,0 +1,1 @@
+"""One run: configuration, directory, checkpoints, the loop, and what it has left."""
