@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -37,6 +38,9 @@ class StopRequest:
 def stop_on_signal() -> Iterator[StopRequest]:
     """Turns the first signal into a request; the second ends the process at once.
 
+    In an interactive session, whose process holds the user's variables, the second raises
+    KeyboardInterrupt instead, as soon as the steps at hand are done.
+
     The main thread may be inside TensorFlow for seconds, and Python runs signal
     handlers only on return. Python's C handler writes each signal to a socket
     immediately, however, and a thread waits on its other end.
@@ -47,6 +51,14 @@ def stop_on_signal() -> Iterator[StopRequest]:
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
+    is_interactive = hasattr(sys, "ps1") or "ipykernel" in sys.modules
+    received: list[int] = []
+
+    def handle(number: int, _frame) -> None:
+        received.append(number)
+        if len(received) > 1 and is_interactive:
+            raise KeyboardInterrupt
+
     reader, writer = socket.socketpair()
     writer.setblocking(False)
 
@@ -55,7 +67,7 @@ def stop_on_signal() -> Iterator[StopRequest]:
             while number := reader.recv(1):
                 if number[0] not in _SIGNALS:
                     continue
-                if request.signal_name is not None:
+                if request.signal_name is not None and not is_interactive:
                     os.write(
                         2, b"error: stopped at once by a second signal; start again to go on\n"
                     )
@@ -65,7 +77,7 @@ def stop_on_signal() -> Iterator[StopRequest]:
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     previous_fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-    previous = {number: signal.signal(number, lambda *_: None) for number in _SIGNALS}
+    previous = {number: signal.signal(number, handle) for number in _SIGNALS}
     try:
         yield request
     finally:
