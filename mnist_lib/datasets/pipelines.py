@@ -39,8 +39,8 @@ def train_batches(
         parts that several slices give are, side by side, the whole batch.
 
     Returns:
-      A data set of `(images, labels)`, uint8 `[B, 28, 28, 1]` and int32 `[B]`, B the
-      number of rows, of cardinality `num_steps`, or infinite. Batches are gathered up to
+      A data set of `(images, labels)`, images `[B, H, W, C]` of the split's dtype and int32
+      `[B]`, B the number of rows, of cardinality `num_steps`, or infinite. Batches are gathered up to
       two ahead.
 
     Raises:
@@ -96,8 +96,7 @@ def masked_eval_batches(
       rows: which rows of every global batch are gathered; None for all of them.
 
     Returns:
-      A data set of `(images, labels, mask)`, uint8 `[B, 28, 28, 1]`, int32 `[B]` and bool
-      `[B]`, B the number of rows, of cardinality `ceil(N / batch_size)`. The mask is False
+      A data set of `(images, labels, mask)`, as in `train_batches` and bool `[B]`, B the number of rows, of cardinality `ceil(N / batch_size)`. The mask is False
       for the rows that fill up the last batch, which repeat image 0.
 
     Raises:
