@@ -340,3 +340,30 @@ def test_preparation_killed_and_by_several_at_once(originals_dir, tmp_path):
     assert all(stdout.startswith("mnist 3.0.1 from ") for stdout, _ in outputs)
     assert [path.name for path in (tmp_path / "mnist").iterdir()] == ["3.0.1"]
     assert list(tmp_path.glob(".unpacked-*")) == []
+
+
+_FROM_PYTHON = """
+import sys
+from mnist_lib import runtime
+runtime.configure_before_tensorflow()
+import mnist_lib
+name, data_dir, workdir = sys.argv[1:]
+config = mnist_lib.recipe("fast", dataset=name, data_dir=data_dir, train_steps=40)
+mnist_lib.train_and_evaluate(config, workdir)
+"""
+
+
+@pytest.mark.slow
+def test_from_python_as_by_a_command(prepared_data, tmp_path):
+    """To the last digit: what the configuration says, `deterministic` too, is in force in both."""
+    code, _, last_line = _train(tmp_path / "command", prepared_data, "--train_steps=40")
+    assert code == 0, last_line
+    arguments = [prepared_data.name, str(prepared_data.data_dir), str(tmp_path / "python")]
+    subprocess.run([sys.executable, "-c", _FROM_PYTHON, *arguments], check=True)
+    assert results_of(tmp_path / "python") == results_of(tmp_path / "command")
+    settings = [
+        json.loads((tmp_path / run / "run.json").read_text())[0]["runtime"]
+        for run in ("command", "python")
+    ]
+    assert settings[0]["deterministic"] is True
+    assert settings[0] == settings[1]

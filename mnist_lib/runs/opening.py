@@ -109,7 +109,7 @@ def _facts(config: TrainConfig, dataset: ImageDataset, strategy: tf.distribute.S
         "seed": config.seed,
         "strategy": config.strategy,
         "num_replicas": strategy.num_replicas_in_sync,
-        "runtime": runtime.applied_settings(),
+        "runtime": runtime.applied_settings() | {"deterministic": config.deterministic},
         "devices": [device.name for device in tf.config.list_logical_devices()],
     } | configured.data_facts(dataset)
 
