@@ -40,8 +40,8 @@ def train_batches(
 
     Returns:
       A data set of `(images, labels)`, images `[B, H, W, C]` of the split's dtype and int32
-      `[B]`, B the number of rows, of cardinality `num_steps`, or infinite. Batches are gathered up to
-      two ahead.
+      `[B]`, B the number of rows, of cardinality `num_steps`, or infinite. Batches are
+      gathered up to two ahead.
 
     Raises:
       ConfigError: the split is smaller than a batch, or a number is negative.
@@ -96,8 +96,9 @@ def masked_eval_batches(
       rows: which rows of every global batch are gathered; None for all of them.
 
     Returns:
-      A data set of `(images, labels, mask)`, as in `train_batches` and bool `[B]`, B the number of rows, of cardinality `ceil(N / batch_size)`. The mask is False
-      for the rows that fill up the last batch, which repeat image 0.
+      A data set of `(images, labels, mask)`, as in `train_batches` and bool `[B]`, B the
+      number of rows, of cardinality `ceil(N / batch_size)`. The mask is False for the rows
+      that fill up the last batch, which repeat image 0.
 
     Raises:
       ConfigError: the batch size is less than 1.
