@@ -39,23 +39,22 @@ def check_replica_parity(
 ) -> ParityReport:
     """Trains a model on 1 and on `num_replicas` replicas and says where they first differ.
 
-    Both start from the same weights, see the same global batches, and apply the same
-    gradients once these have been compared. If it is too late to split the CPU, it happens
-    in a child process, to which functions and all they refer to are sent (cloudpickle).
+    Both start alike, see the same batches, and apply the same gradients once these have been
+    compared. Where it is too late to split the CPU, a child process does it (cloudpickle).
 
     Args:
       build_model: returns a new model at each call; inputs to logits `[b, C]`. Of several
         outputs the loss is of the first; all are compared.
       build_optimizer: returns a new optimizer; None for SGD with momentum.
-      loss: as for `Trainer`. A Keras loss that averages is reported, not refused.
-      build_metrics: returns new Keras metrics of (labels, logits, sample_weight); None for
-        the accuracy. They are compared over batches that are not full.
+      loss: as for `Trainer`; one that averages is reported, not refused.
+      build_metrics: returns new Keras metrics, compared over batches that are not full;
+        None for the accuracy.
       make_batches: called with a model and `batch_size`, returns an endless data set of
         `(inputs, labels)` batches of that size; None for random ones that fit its inputs.
       reduce_gradients: how a loop of your own sums gradients: called in replica context
         with a list of tensors, returns the list to apply; None for the trainer's way.
       num_replicas, num_steps: at least 2, and at least 1.
-      batch_size: the global batch size, a multiple of `num_replicas * accumulation_steps`.
+      batch_size: of the global batch, a multiple of `num_replicas * accumulation_steps`.
       tolerance: relative to the largest value of a tensor, and of its layer's others; None
         for 1e-9 in float64, 1e-4 in float32, 0.02 in float16, 0.1 in bfloat16, by the least
         precise layer.
@@ -63,8 +62,8 @@ def check_replica_parity(
         they are compared with, sees its rows.
 
     Raises:
-      ConfigError: a number that cannot be used; a function that returns what was there
-        before; no `make_batches` for a model not built, or whose labels cannot be guessed.
+      ConfigError: a number that cannot be used; a function that returns what was there;
+        a model not built, or with unknown labels, and no `make_batches`.
       MnistLibError: the child process failed.
       Exception: what one of the functions raised, or a layer, as it was raised there.
     """
