@@ -1,6 +1,7 @@
 """The parity checker names each planted fault, and finds none where there is none."""
 
 import contextlib
+import os
 
 import keras
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 import mnist_lib
+from mnist_lib.distribution import strategies
 from mnist_lib.training import keras_internals, losses, replica_step
 
 
@@ -275,3 +277,188 @@ def test_a_fault_in_the_trainer_s_own_step_is_found(plant, stage, monkeypatch, s
     report = _check()
     assert report.first.stage == stage, str(report)
     assert np.abs(trained(1) - trained(2)).max() > 1e-3
+
+
+class EvaluatesByTheBatch(keras.layers.Layer):
+    """Evaluation: centres by the rows it sees, in evaluation alone."""
+
+    def call(self, x, training=False):
+        return x if training else x - tf.reduce_mean(x, axis=0, keepdims=True)
+
+
+class NotANumber(keras.layers.Layer):
+    """Not a number, on any number of replicas."""
+
+    def call(self, x):
+        return x * float("nan")
+
+
+def _two_outputs(fault):
+    x = inputs = keras.Input((6,))
+    return keras.Model(inputs, [keras.layers.Dense(10)(x), fault(x)])
+
+
+def test_evaluation_and_second_outputs_are_seen():
+    report = _check(lambda: _model(EvaluatesByTheBatch(name="centre")), num_steps=1)
+    assert (report.first.stage, report.first.name) == ("evaluation", "centre")
+    assert "With training=False too" in report.first.advice
+    report = _check(lambda: _two_outputs(DividesByTheBatch(name="centre")), num_steps=1)
+    assert (report.first.stage, report.first.name) == ("forward", "centre")
+
+
+def test_what_is_not_a_number_on_both_sides_does_not_agree():
+    report = _check(lambda: _model(NotANumber(name="zero")))
+    assert (report.first.stage, report.first.name) == ("forward", "zero")
+    assert "zero is not a number in step 1. It is so on one replica as well" in str(report)
+    assert len(report.differences) == 1
+
+
+def test_metrics_need_no_name():
+    """Keras names those of a second build anew, and two of one kind alike."""
+
+    class Named(MeanOfMeans):
+        def __init__(self):
+            super().__init__()
+
+    report = _check(build_metrics=lambda: [keras.metrics.SparseCategoricalAccuracy(), Named()])
+    assert (report.first.stage, report.first.name) == ("metric", "mean")
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "mixed_bfloat16"])
+def test_the_tolerance_is_that_of_the_dtype(dtype):
+    def build():
+        with_dtype = keras.dtype_policies.get(dtype)
+        return keras.Sequential(
+            [
+                keras.Input((6,)),
+                keras.layers.Dense(8, "relu", dtype=with_dtype),
+                keras.layers.Dense(10, dtype=with_dtype),
+            ]
+        )
+
+    assert _check(build, num_steps=2).agree
+    report = _check(build, num_steps=2, tolerance=1e-9)
+    assert not report.agree
+    report = _check(build, num_steps=1, reduce_gradients=_average)
+    assert report.first.stage == "reduction", str(report)
+
+
+def test_parts_of_the_rows_are_compared_with_all_at_once():
+    def build():
+        return _model(mnist_lib.Dropout(0.5, seed=1), keras.layers.Dense(5, "relu"))
+
+    report = _check(build, accumulation_steps=3)
+    assert report.agree, str(report)
+    report = _check(lambda: _model(DividesByTheBatch(name="x")), accumulation_steps=2, num_steps=1)
+    assert (report.first.stage, report.first.name) == ("forward", "x"), str(report)
+    with pytest.raises(
+        mnist_lib.errors.ConfigError, match="would normalise each of 2 parts of the batch by itself"
+    ):
+        _check(lambda: _model(keras.layers.BatchNormalization()), accumulation_steps=2)
+
+
+class OwnError(Exception):
+    """Of a class that AutoGraph would lose."""
+
+    def __init__(self, code, message):
+        super().__init__(message)
+        self.code = code
+
+
+class Raises(keras.layers.Layer):
+    """Raises, but not while the model is built."""
+
+    def call(self, x):
+        if isinstance(x, keras.KerasTensor):
+            return x
+        raise OwnError(7, "no rows today")
+
+
+def test_what_a_layer_raises_is_passed_on_as_it_is():
+    with pytest.raises(OwnError, match=r"^no rows today$") as caught:
+        _check(lambda: _model(Raises()))
+    assert caught.value.code == 7
+
+
+def test_what_was_there_before_is_refused():
+    model, optimizer = _model(), keras.optimizers.SGD(0.1)
+    optimizer.build(model.trainable_variables)
+    with pytest.raises(
+        mnist_lib.errors.ConfigError, match=r"build_model: .* was there before the call"
+    ):
+        _check(lambda: model)
+    with pytest.raises(
+        mnist_lib.errors.ConfigError, match=r"build_optimizer: .* was there before the call"
+    ):
+        _check(build_optimizer=lambda: optimizer)
+    units = iter((3, 4))
+    with pytest.raises(
+        mnist_lib.errors.ConfigError, match=r"made variables of the shapes \(48, 3\) and \(48, 4\)"
+    ):
+        _check(lambda: _model(keras.layers.Dense(next(units))))
+
+
+def test_labels_and_text_that_cannot_be_guessed_are_refused():
+    def rows(shape, dtype="float32"):
+        return lambda: keras.Sequential([keras.Input(shape, dtype=dtype), keras.layers.Dense(10)])
+
+    with pytest.raises(
+        mnist_lib.errors.ConfigError, match=r"its output has the shape \(None, 4, 10"
+    ):
+        _check(rows((4, 3)))
+
+    def text():
+        inputs = keras.Input((3,), dtype="string")
+        return keras.Model(inputs, keras.layers.Dense(10)(keras.layers.Hashing(5)(inputs)))
+
+    with pytest.raises(mnist_lib.errors.ConfigError, match="takes text, which is not made up"):
+        _check(text)
+
+
+def test_a_child_process_has_the_settings_and_what_functions_refer_to():
+    """More replicas than this process has devices."""
+    assert not strategies.can_split_cpu(6)
+    model, units = _model(DividesByTheBatch(name="centre")), tf.Variable(5)
+
+    def build():
+        assert (keras.config.floatx(), keras.config.dtype_policy().name) == ("float64", "float64")
+        assert int(units) == 5
+        copy = keras.models.clone_model(model)
+        copy.set_weights(model.get_weights())
+        return copy
+
+    before = keras.config.floatx(), keras.config.dtype_policy()
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    try:
+        report = mnist_lib.check_replica_parity(build, num_replicas=6, num_steps=1)
+    finally:
+        keras.config.set_floatx(before[0])
+        keras.config.set_dtype_policy(before[1])
+    assert isinstance(report, mnist_lib.ParityReport)
+    assert (report.first.stage, report.first.name) == ("forward", "centre")
+
+
+@pytest.mark.slow
+def test_a_child_process_passes_errors_on():
+    def fail():
+        raise RuntimeError("no model today")
+
+    with pytest.raises(RuntimeError) as caught:
+        mnist_lib.check_replica_parity(fail, num_replicas=6)
+    assert str(caught.value) == "no model today"
+    assert "in fail" in caught.value.__notes__[0]
+
+    def fail_unsendable():  # with two arguments it is not made again from its message
+        raise OwnError(7, "no model today")
+
+    with pytest.raises(
+        mnist_lib.errors.MnistLibError, match="check_replica_parity: OwnError: no model today"
+    ):
+        mnist_lib.check_replica_parity(fail_unsendable, num_replicas=6)
+
+    def end():
+        os._exit(9)
+
+    with pytest.raises(mnist_lib.errors.MnistLibError, match="ended with exit code 9"):
+        mnist_lib.check_replica_parity(end, num_replicas=6)

@@ -52,10 +52,6 @@ _BATCH_NORM = (
     "mnist_lib.parity.synchronize.synchronize_batch_norm(model) returns a copy of a model in "
     "which all are."
 )
-_BATCH_NORM_IN_PARTS = (
-    "It normalises each part of the batch by itself, which is another model; use "
-    "accumulation_steps=1, or a model without batch normalisation."
-)
 
 
 def of(stage: str, operation: keras.Operation | None, *, not_finite: bool) -> tuple[str, str]:
@@ -71,7 +67,7 @@ def of(stage: str, operation: keras.Operation | None, *, not_finite: bool) -> tu
     if stage != "forward" or not isinstance(operation, keras.layers.Layer):
         return stage, _ADVICE[stage]
     if isinstance(operation, keras.layers.BatchNormalization):
-        return "state", _BATCH_NORM_IN_PARTS if operation.synchronized else _BATCH_NORM
+        return "state", _BATCH_NORM
     generators = keras_internals.seed_generators(operation)
     if generators:
         return stage, _RANDOM

@@ -37,7 +37,9 @@ def own_error(error: Exception) -> Exception:
     """
     while (inner := error.__context__) is not None and isinstance(inner, Exception):
         by_autograph = hasattr(error, "ag_error_metadata") and hasattr(inner, "ag_error_metadata")
-        if not by_autograph and not str(error).startswith(_KERAS_WRAPPING):
+        # A class whose constructor takes more than a message is not made again.
+        unmade = isinstance(error, TypeError) and f"{type(inner).__name__}.__init__" in str(error)
+        if not (by_autograph or unmade or str(error).startswith(_KERAS_WRAPPING)):
             break
         error = inner
     return error

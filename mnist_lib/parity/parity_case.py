@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from mnist_lib import errors
-from mnist_lib.training import losses, replica_step
+from mnist_lib.training import keras_internals, losses, replica_step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,3 +44,19 @@ def check_own(variables, function: str, strategy: tf.distribute.Strategy) -> Non
                     f"{variable.path} was there before the call; make everything that has "
                     f"variables inside {function}, which is called under each strategy",
                 )
+
+
+def check_parts(model: keras.Model, accumulation_steps: int) -> None:
+    """Refuses batch normalisation of less than a replica's rows, as `Trainer` does.
+
+    Raises:
+      ConfigError: the rows are seen in parts, and a layer normalises each by itself.
+    """
+    for layer in keras_internals.flat_layers(model):
+        is_norm = isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+        if is_norm and accumulation_steps > 1:
+            raise errors.ConfigError(
+                "accumulation_steps",
+                f"{layer.path} would normalise each of {accumulation_steps} parts of the batch by "
+                "itself, which is another model; use 1, or a model without batch normalisation",
+            )

@@ -59,7 +59,12 @@ class RecordingTrainer:
         strategy: tf.distribute.Strategy,
         accumulation_steps: int = 1,
     ):
-        """Builds everything under the strategy's scope."""
+        """Builds everything under the strategy's scope.
+
+        Raises:
+          ConfigError: a function returned what was there before, or batch normalisation
+            would see parts of the rows.
+        """
         self.case = case
         self.strategy = strategy
         # A loss that averages is what the check is to find: it is taken as it is.
@@ -70,11 +75,12 @@ class RecordingTrainer:
                 # Its variables come with the first call.
                 inputs, _ = next(iter(case.make_batches(self.model, case.batch_size)))
                 self.model(inputs, training=False)
+            parity_case.check_own(self.model.variables, "build_model", strategy)
+            parity_case.check_parts(self.model, accumulation_steps)
             self.optimizer = case.build_optimizer()
+            parity_case.check_own(self.optimizer.variables, "build_optimizer", strategy)
             self.optimizer.build(self.model.trainable_variables)
             self.metrics = list(case.build_metrics())
-        parity_case.check_own(self.model.variables, "build_model", strategy)
-        parity_case.check_own(self.optimizer.variables, "build_optimizer", strategy)
         self._probe = probe.Probe(self.model)
         self._replica_step = replica_step.ReplicaStep(
             self.model,

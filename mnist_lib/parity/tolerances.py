@@ -76,7 +76,9 @@ def for_model(model: keras.Model, relative: float | None) -> Tolerance:
     dtypes = {
         layer.compute_dtype
         for layer in keras_internals.flat_layers(model)
-        if not isinstance(layer, keras.layers.InputLayer) and not _only_holds_layers(layer)
+        if not isinstance(layer, keras.layers.InputLayer)
+        and not _only_holds_layers(layer)
+        and keras.backend.is_float_dtype(layer.compute_dtype)
     } or {keras.config.floatx()}
     unknown = dtypes - set(_BY_DTYPE)
     if unknown and relative is None:
