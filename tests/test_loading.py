@@ -114,7 +114,7 @@ def test_arrays_are_in_the_order_of_the_original_files(prepared, prepared_data, 
     )
     for split, (images, labels) in _originals(prepared, request).items():
         found_images, found_labels = {"train": train, "test": test}[split]
-        np.testing.assert_array_equal(found_images, images)
+        np.testing.assert_array_equal(found_images, images.reshape(-1, 28, 28))
         np.testing.assert_array_equal(found_labels, labels)
     if prepared.info.name == "mnist":
         assert train[1][:15].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4, 3, 5, 3, 6, 1]
