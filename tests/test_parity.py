@@ -152,7 +152,7 @@ def test_keras_dropout_is_named_and_ours_agrees():
     assert report.agree, str(report)
 
 
-@pytest.mark.parametrize("num_replicas", [2, 4])
+@pytest.mark.parametrize("num_replicas", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_what_is_right_agrees(num_replicas):
     def build():
         return _model(
@@ -172,7 +172,7 @@ def test_what_is_right_agrees(num_replicas):
     assert str(report) == f"1 and {num_replicas} replicas agree over 5 steps"
 
 
-@pytest.mark.parametrize("model", ["mlp", "cnn"])
+@pytest.mark.parametrize("model", ["mlp", pytest.param("cnn", marks=pytest.mark.slow)])
 def test_the_models_of_the_library_agree(model):
     report = _check(lambda: mnist_lib.build_model(model))
     assert report.agree, str(report)
@@ -254,10 +254,10 @@ def _one_gradient_is_late(monkeypatch):
 @pytest.mark.parametrize(
     ("plant", "stage"),
     [
-        (_each_replica_averages, "loss"),
-        (_nobody_sums, "reduction"),
+        pytest.param(_each_replica_averages, "loss", marks=pytest.mark.slow),
+        pytest.param(_nobody_sums, "reduction", marks=pytest.mark.slow),
         (_keras_sums_again, "update"),
-        (_one_gradient_is_late, "update"),
+        pytest.param(_one_gradient_is_late, "update", marks=pytest.mark.slow),
     ],
 )
 def test_a_fault_in_the_trainer_s_own_step_is_found(plant, stage, monkeypatch, small_dataset):
@@ -324,7 +324,9 @@ def test_metrics_need_no_name():
     assert (report.first.stage, report.first.name) == ("metric", "mean")
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    "dtype", ["bfloat16", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)]
+)
 def test_the_tolerance_is_that_of_the_dtype(dtype):
     def build():
         with_dtype = keras.dtype_policies.get(dtype)

@@ -168,13 +168,15 @@ AGREE = {
     "time distributed": _chain(SEQUENCE, lambda: layers.TimeDistributed(layers.Dense(3))),
     "convolutional LSTM": _chain((3, *IMAGE), lambda: layers.ConvLSTM2D(2, 3)),
 }
-SLOW = {
-    "attention", "table of positions", "convolution", "regularised",
-    "depthwise", "separable", "transposed", "strided", "convolution 1D", "pooling", "PReLU", "GRU",
-    "simple RNN", "bidirectional", "time distributed", "convolutional LSTM", "group normalisation",
-    "layer normalisation", "dense", "one layer after an image", "twice nested", "spectral "
-    "normalisation", "batch normalisation twice", "dict of inputs", "image of an open size",
-}  # fmt: skip
+QUICK = {
+    "one layer",
+    "bias before batch normalisation",
+    "nested",
+    "subclassed",
+    "two outputs",
+    "two inputs, one of words",
+    "embedding of an open length",
+}
 NAMED = {
     "batch normalisation": (layers.BatchNormalization, "state", "synchronize_batch_norm"),
     "dropout": (lambda: layers.Dropout(0.5), "forward", "mnist_lib.Dropout"),
@@ -206,7 +208,7 @@ def _some(names, slow):
     return [pytest.param(n, marks=[pytest.mark.slow] if n in slow else []) for n in names]
 
 
-@pytest.mark.parametrize("name", _some(AGREE, SLOW))
+@pytest.mark.parametrize("name", _some(AGREE, set(AGREE) - QUICK))
 def test_models_agree_in_float64(name):
     report = _check(AGREE[name], num_steps=2, tolerance=1e-9)
     assert report.agree, str(report)
@@ -214,7 +216,16 @@ def test_models_agree_in_float64(name):
 
 @pytest.mark.parametrize(
     "name",
-    _some(NAMED, {"noise", "spatial dropout", "dropout", "batch normalisation in a wrapper"}),
+    _some(
+        NAMED,
+        {
+            "noise",
+            "dropout in a GRU",
+            "spatial dropout",
+            "dropout",
+            "batch normalisation in a wrapper",
+        },
+    ),
 )
 def test_models_that_cannot_agree_are_named(name):
     make, stage, advice = NAMED[name]
@@ -244,7 +255,7 @@ OPTIMIZERS = {
 }
 
 
-@pytest.mark.parametrize("name", _some(OPTIMIZERS, set(OPTIMIZERS) - {"SGD clipped", "Adam"}))
+@pytest.mark.parametrize("name", _some(OPTIMIZERS, set(OPTIMIZERS) - {"Adam"}))
 def test_optimizers_agree_in_float64(name):
     report = _check(
         _chain(IMAGE, lambda: layers.Dense(4)),
