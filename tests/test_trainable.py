@@ -240,3 +240,37 @@ def test_a_slow_average_forgets_how_it_began(small_dataset):
     with trainer.averaged_weights():
         np.testing.assert_allclose(kernel.numpy(), average, atol=1e-6)
     assert trainer.optimizer.ema_momentum == 0.999
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int64])
+def test_labels_of_any_integer_dtype_train_alike(small_dataset, dtype):
+    images, labels = small_dataset.train.images[:96], small_dataset.train.labels[:96]
+
+    def trained(labels):
+        batches = tf.data.Dataset.from_tensor_slices((images, labels))
+        trainer = _trainer(_classifier)
+        return trainer.train(batches.batch(48, drop_remainder=True), 2)
+
+    assert trained(labels.astype(dtype)) == trained(labels)
+
+
+def test_images_that_the_model_would_see_as_black_are_refused(small_dataset):
+    trainer = _trainer(_classifier)
+    images = (small_dataset.train.images[:48] / 255).astype(np.float32)
+    batches = tf.data.Dataset.from_tensors((images, small_dataset.train.labels[:48]))
+    with pytest.raises(mnist_lib.errors.ConfigError, match=r"images: are float32, and .* uint8"):
+        trainer.train(batches, 1)
+
+
+def test_a_loss_of_one_s_own_takes_labels_of_any_kind(small_dataset):
+    """Regression: the label is a number."""
+    trainer = _trainer(
+        lambda: _classifier(last=keras.layers.Dense(1)),
+        lambda: keras.optimizers.Adam(1e-3),
+        loss=lambda labels, outputs: tf.square(outputs[:, 0] - labels),
+    )
+    labels = small_dataset.train.labels.astype(np.float32)
+    batches = tf.data.Dataset.from_tensor_slices((small_dataset.train.images, labels))
+    batches = batches.batch(48, drop_remainder=True).repeat()
+    first, last = trainer.train(batches, 5), trainer.train(batches, 60)
+    assert last.loss < first.loss / 2

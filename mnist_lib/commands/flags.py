@@ -13,7 +13,7 @@ from absl import flags
 
 from mnist_lib import choices, errors
 from mnist_lib.runs import config as configs
-from mnist_lib.runs import recipes
+from mnist_lib.runs import config_checks, recipes
 
 flags.disclaim_key_flags()  # what a script defines through us is the script's
 
@@ -131,7 +131,10 @@ def train_config() -> configs.TrainConfig:
     stored = run_directory.RunDirectory(FLAGS.workdir).read_config() if FLAGS.workdir else None
     if stored is not None and FLAGS.recipe is None:
         return configs.with_fields(dataclasses.asdict(stored), given)
-    return configs.recipe(FLAGS.recipe or recipes.recipe_of_model(given.get("model")), **given)
+    name = FLAGS.recipe or recipes.recipe_of_model(given.get("model"))
+    config = configs.recipe(name, **given)
+    config_checks.check_counts(config)  # before TensorFlow starts; own data has other counts
+    return config
 
 
 def given_fields() -> dict:

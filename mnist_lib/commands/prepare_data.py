@@ -17,10 +17,13 @@ def run(arguments: Sequence[str] | None = None) -> None:
 
 def _prepare() -> None:
     startup.start_tensorflow(report_devices=False)
-    from mnist_lib.datasets import preparation
+    from mnist_lib.datasets import loading, preparation
 
     prepared = preparation.prepare_dataset(**flags.data_options())
     print(f"{prepared.info.name} {prepared.info.version} from {prepared.source}")
     for split, shards in prepared.shards.items():
         for shard in shards:
             print(f"{split}: {shard.num_examples} images, {shard.describe()}")
+        # The files of two machines may differ, their images and labels may not.
+        digest = loading.read_split(prepared, split).sha256
+        print(f"{split}: SHA-256 of images and labels {digest}")

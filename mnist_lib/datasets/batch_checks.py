@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from mnist_lib import errors
+from mnist_lib.datasets.splits import Split
 
 
-def check_fits(model: Any, batches: Any) -> None:
+def check_fits(model: Any, batches: Any, *, labels_are_classes: bool = True) -> None:
     """Checks batches of `(images, labels)` against a model that classifies.
 
     Keras casts what it is given to the dtype of the model's input: images from 0 to 1
@@ -15,12 +16,16 @@ def check_fits(model: Any, batches: Any) -> None:
 
     Args:
       model: a `keras.Model`; nothing is checked of its input unless it has one and is built.
-      batches: a `tf.data.Dataset`.
+      batches: a `tf.data.Dataset`, or a split, whose labels have been checked.
+      labels_are_classes: whether the labels must be integers `[B]`.
 
     Raises:
       ConfigError: the elements are no such pairs, the model takes other images, or the
         labels are not integers `[B]`.
     """
+    if isinstance(batches, Split):
+        check_images(model, batches.images.shape, batches.images.dtype)
+        return
     spec = batches.element_spec
     if not isinstance(spec, tuple) or len(spec) < 2 or not hasattr(spec[0], "dtype"):
         raise errors.ConfigError(
@@ -28,6 +33,11 @@ def check_fits(model: Any, batches: Any) -> None:
         )
     images, labels, *_ = spec
     check_images(model, images.shape, images.dtype)
+    if labels_are_classes:
+        _check_labels(labels)
+
+
+def _check_labels(labels: Any) -> None:
     if labels.shape.rank == 2:
         how = "labels[:, 0]" if labels.shape[1] == 1 else "tf.argmax(labels, -1)"
         raise errors.ConfigError(

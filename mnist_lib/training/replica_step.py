@@ -95,6 +95,8 @@ class ReplicaStep:
 
     def compute(self, images: tf.Tensor, labels: tf.Tensor) -> StepValues:
         """Returns what the rows `images` `[b, ...]` with `labels` `[b]` give."""
+        if labels.dtype.is_integer and labels.dtype not in (tf.int32, tf.int64):
+            labels = tf.cast(labels, tf.int32)  # the losses take no smaller ones
         if self._accumulation_steps == 1:
             local = self._part(images, labels)
             outputs, example_losses = local.outputs, local.example_losses

@@ -19,7 +19,7 @@ import keras
 import tensorflow as tf
 
 from mnist_lib import errors
-from mnist_lib.datasets import pipelines
+from mnist_lib.datasets import batch_checks, pipelines
 from mnist_lib.datasets.splits import Split
 from mnist_lib.distribution import batches as distributed
 from mnist_lib.distribution import division
@@ -33,6 +33,11 @@ from mnist_lib.training import (
     trainable,
 )
 from mnist_lib.training.metrics import TrainMetrics
+
+# Of `_train_steps`: the fields of `TrainMetrics` but the first.
+_SUMS = tuple(
+    tf.TensorSpec([], kind) for kind in (tf.int64, tf.int64, tf.float64, tf.float64, tf.int64)
+)
 
 
 class Trainer:
@@ -83,7 +88,8 @@ class Trainer:
         self._step_counter = keras_internals.step_counter(optimizer).value
         self._trainable_flags = trainable.trainable_flags(model)
         self._updated_state: dict[str, keras.Variable] = {}
-        if isinstance(loss, str):
+        self._has_named_loss = isinstance(loss, str)
+        if self._has_named_loss:
             trainable.warn_of_probabilities(model)
         self._step = replica_step.ReplicaStep(
             model,
@@ -112,15 +118,16 @@ class Trainer:
         Args:
           data: a split, to be shuffled without end from the step that comes next; or a
             data set of batches `(images, labels)`, as for `distribute_batches`.
-          batch_size: the global batch size; for a split.
-          seed: chooses the order; for a split.
+          batch_size, seed: the global batch size, and what chooses the order; for a split.
 
         Returns:
           A distributed data set; `iter()` of it goes into `train`.
 
         Raises:
-          ConfigError: the rows of a batch cannot be divided among replicas and parts.
+          ConfigError: the batches do not fit the model, replicas and parts.
         """
+        # A loss of the user's own may take labels of any kind.
+        batch_checks.check_fits(self.model, data, labels_are_classes=self._has_named_loss)
         size = batch_size if isinstance(data, Split) else distributed.static_batch_size(data)
         if size is None:
             raise errors.ConfigError("batch_size", f"is needed to train on split {data.name}")
@@ -139,13 +146,9 @@ class Trainer:
         return optimizers.averages_in_place(self.model, self.optimizer)
 
     def trace(self, batches: Iterator) -> None:
-        """Builds the graph of the steps, which `train` would do; takes no batch.
-
-        Raises:
-          ConfigError: the model has changed, or updates state in each part of a batch.
-        """
+        """Builds the graph of the steps, which `train` would do; takes no batch."""
         trainable.check_flags(self.model, self._trainable_flags)
-        self._train_steps.get_concrete_function(batches, tf.constant(1, tf.int64), _zeros())
+        self._train_steps.get_concrete_function(batches, tf.TensorSpec([], tf.int64), _SUMS)
         trainable.check_state_updates(self._updated_state, self._accumulation_steps)
 
     def train(
@@ -172,7 +175,7 @@ class Trainer:
         batches = self._iterator(data, batch_size, seed)
         self.trace(batches)
         before = self.step
-        sums = _zeros()
+        sums = tuple(tf.zeros([], spec.dtype) for spec in _SUMS)
         try:
             with losses.label_errors():
                 for portion in portions.portions(num_steps):
@@ -202,7 +205,7 @@ class Trainer:
     def _train_steps(
         self, batches, num_steps: tf.Tensor, sums: tuple[tf.Tensor, ...]
     ) -> tuple[tf.Tensor, ...]:
-        """Takes steps and adds what they amount to: the fields of `TrainMetrics` but the first."""
+        """Takes steps and adds what they amount to."""
         examples, correct, loss_sum, norm, first_bad = sums
         for _ in tf.range(num_steps):
             with (
@@ -243,8 +246,3 @@ class Trainer:
                 is_bad,
                 tf.cast(self._step_counter, tf.int64),
             )
-
-
-def _zeros() -> tuple[tf.Tensor, ...]:
-    kinds = (tf.int64, tf.int64, tf.float64, tf.float64, tf.int64)
-    return tuple(tf.zeros([], kind) for kind in kinds)
