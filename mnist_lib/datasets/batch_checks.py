@@ -27,11 +27,17 @@ def check_fits(model: Any, batches: Any, *, labels_are_classes: bool = True) -> 
         check_images(model, batches.images.shape, batches.images.dtype)
         return
     spec = batches.element_spec
-    if not isinstance(spec, tuple) or len(spec) < 2 or not hasattr(spec[0], "dtype"):
+    if (
+        not isinstance(spec, tuple)
+        or len(spec) != 2
+        or not all(hasattr(part, "dtype") for part in spec)
+    ):
         raise errors.ConfigError(
-            "data", f"has elements {spec}; make batches of (images, labels) of it"
+            "data",
+            f"has elements {spec}; make batches of (images, labels) of it, one tensor each: "
+            "weights, dictionaries and several inputs or outputs are not taken",
         )
-    images, labels, *_ = spec
+    images, labels = spec
     check_images(model, images.shape, images.dtype)
     if labels_are_classes:
         _check_labels(labels)
