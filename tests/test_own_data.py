@@ -363,7 +363,9 @@ def test_the_example_of_seven_classes_learns():
     assert len(re.findall(r"^(?:red|green|blue|yellow|magenta|cyan|white) ", out, re.M)) == 7
 
 
-@pytest.mark.parametrize("num_classes", [2, 26, 47])
+@pytest.mark.parametrize(
+    "num_classes", [26, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 47))]
+)
 def test_any_number_of_classes(tmp_path, num_classes):
     labels = np.arange(188) % num_classes
     images = np.zeros((188, 28, 28), np.uint8)

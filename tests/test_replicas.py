@@ -145,7 +145,7 @@ def one_replica_without_batch_norm(run):
     return run(1, build=lambda: _build_with_everything(batch_norm=False))
 
 
-@pytest.mark.parametrize("num_replicas", [2, 3, 4])
+@pytest.mark.parametrize("num_replicas", [2, 3, pytest.param(4, marks=pytest.mark.slow)])
 def test_everything_agrees_in_float64(run, one_replica, num_replicas):
     found = run(num_replicas)
     assert found.largest_difference(one_replica) < 1e-9
@@ -154,6 +154,7 @@ def test_everything_agrees_in_float64(run, one_replica, num_replicas):
     assert one_replica.losses[-1] < one_replica.losses[0]
 
 
+@pytest.mark.slow
 def test_everything_agrees_in_float32(run):
     """Sums in another order differ by 1e-7, which 20 steps magnify to less than 1e-4.
 
@@ -170,7 +171,10 @@ def test_everything_agrees_in_float32(run):
         assert found.copies_agree
 
 
-@pytest.mark.parametrize(("num_replicas", "accumulation_steps"), [(1, 6), (2, 3), (3, 2), (4, 4)])
+@pytest.mark.parametrize(
+    ("num_replicas", "accumulation_steps"),
+    [(1, 6), (2, 3), *(pytest.param(*pair, marks=pytest.mark.slow) for pair in ((3, 2), (4, 4)))],
+)
 def test_accumulation_is_the_large_batch(
     run, one_replica_without_batch_norm, num_replicas, accumulation_steps
 ):
@@ -293,6 +297,7 @@ def _run_float16(run, num_replicas, **options):
     )
 
 
+@pytest.mark.slow
 def test_float16_agrees_and_its_gradients_are_those_of_float32(run):
     """float16 has 11 bits of precision; the loss scale, 2**15, is a power of two."""
     one = _run_float16(run, 1)
@@ -315,7 +320,9 @@ def _overflowing_loss(labels, logits):
     return loss + (weight - 1.0) * (loss - tf.stop_gradient(loss))
 
 
-@pytest.mark.parametrize("num_replicas", [1, 2, 4])
+@pytest.mark.parametrize(
+    "num_replicas", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 4))]
+)
 def test_an_overflow_on_one_replica_skips_the_step_on_all(run, num_replicas):
     found = _run_float16(run, num_replicas, loss=_overflowing_loss, num_steps=2)
     fresh = _run_float16(run, num_replicas, loss=_overflowing_loss, num_steps=1)
@@ -406,7 +413,8 @@ def test_averaged_weights_are_put_in_place_and_taken_out_again(small_dataset):
     for step in range(4):
         trainer.train(batches, 1)
         kernel = model.trainable_variables[0].numpy()
-        average = kernel if step == 0 else 0.75 * average + 0.25 * kernel
+        momentum = min(0.75, (1 + step) / (10 + step))  # it begins warm
+        average = kernel if step == 0 else momentum * average + (1 - momentum) * kernel
     with trainer.averaged_weights():
         np.testing.assert_allclose(model.trainable_variables[0].numpy(), average, atol=1e-6)
     np.testing.assert_array_equal(model.trainable_variables[0].numpy(), kernel)

@@ -149,7 +149,7 @@ def _check_closing_table(out: str, workdir: str, results: dict) -> None:
     assert re.search(r"scripts/train\.py .*--model=mlp .*--seed=1", train)
 
 
-@pytest.mark.parametrize("num_replicas", [1, 2])
+@pytest.mark.parametrize("num_replicas", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_end_to_end(prepared_data, tmp_path, num_replicas):
     """One epoch of the mlp, in a folder whose parent is made; evaluate.py agrees to the image."""
     flags = ["--workdir=new/run", *data_flags(prepared_data), "--model=mlp", "--epochs=1"]

@@ -159,6 +159,7 @@ def _resident_mib() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_steps(small_dataset):
     """2,000 steps and 40 evaluations, after as many as fill caches and pools."""
     trainer = _trainer(model="linear", optimizer="sgd")
