@@ -1,6 +1,6 @@
 """Batch normalisation over the global batch, for models that were made without it.
 
-    model = synchronize_batch_norm(keras.applications.MobileNetV2(weights=None, classes=10))
+    model = synchronize_batch_norm(model)
 
 The models of `keras.applications` have no argument for it.
 """
