@@ -3,14 +3,11 @@
 import dataclasses
 import json
 import logging
-import re
-import subprocess
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from script_runs import script_command
 
 import mnist_lib
 from mnist_lib.runs import run_directory
@@ -354,13 +351,6 @@ def test_train_size_chooses_of_own_data(tmp_path):
     folder = run_directory.new_workdir(data.name, "linear", tmp_path)
     assert folder.parent == tmp_path
     assert folder.name.endswith("-own_data-linear")
-
-
-def test_the_example_of_seven_classes_learns():
-    command = script_command("examples/seven_classes.py")
-    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert float(re.search(r"test accuracy (\S+)", out)[1]) > 0.95
-    assert len(re.findall(r"^(?:red|green|blue|yellow|magenta|cyan|white) ", out, re.M)) == 7
 
 
 @pytest.mark.parametrize(

@@ -205,6 +205,13 @@ def test_examples_learn(prepared_data, example):
     assert accuracy > prepared_data.accuracy - 0.03
 
 
+def test_the_example_of_seven_classes_learns():
+    command = script_command("examples/seven_classes.py")
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert float(re.search(r"test accuracy (\S+)", out)[1]) > 0.95
+    assert len(re.findall(r"^(?:red|green|blue|yellow|magenta|cyan|white) ", out, re.M)) == 7
+
+
 def _wait_for(path, process, timeout_seconds=120):
     deadline = time.monotonic() + timeout_seconds
     while not path.exists() and process.poll() is None and time.monotonic() < deadline:
