@@ -16,9 +16,9 @@ import tensorflow as tf
 
 from mnist_lib import errors
 from mnist_lib.distribution import division, strategies
-from mnist_lib.parity import child, parcel, parity_case, random_batches, report
+from mnist_lib.parity import child, parity_case, random_batches, report
 from mnist_lib.parity.report import ParityReport
-from mnist_lib.training import losses, optimizers, replica_step
+from mnist_lib.training import losses, optimizers, own_errors, replica_step
 
 __all__ = ["ParityReport", "check_replica_parity"]
 
@@ -88,13 +88,8 @@ def check_replica_parity(
 def _answer(question: report.Question) -> ParityReport:
     if not strategies.can_split_cpu(question.num_replicas):
         return child.answer(question)
-    try:
+    with own_errors.as_raised():
         return report.answer(question)
-    except Exception as error:
-        own = parcel.own_error(error)
-        if own is error:
-            raise
-        raise own from None
 
 
 def _momentum() -> keras.optimizers.Optimizer:

@@ -16,6 +16,7 @@ import keras
 from mnist_lib import errors
 from mnist_lib.distribution import strategies
 from mnist_lib.parity import parcel, report
+from mnist_lib.training import own_errors
 
 
 def answer(question: report.Question) -> report.ParityReport:
@@ -84,7 +85,7 @@ def _main() -> None:
     try:
         content: tuple = ("report", report.answer(parcel.unpack(packed)))
     except Exception as error:  # passed on, whatever it is
-        own = parcel.own_error(error)
+        own = own_errors.own_error(error)
         trace = "".join(traceback.format_exception(own))
         content = ("error", (_sendable(own), type(own).__name__, str(own), trace))
     answered.write_bytes(cloudpickle.dumps(content))

@@ -1,4 +1,4 @@
-"""What goes to another process and comes back: functions with all that they refer to, errors."""
+"""What goes to another process: functions with all that they refer to."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import keras
 import tensorflow as tf
 
 from mnist_lib.training import keras_internals
-
-_KERAS_WRAPPING = "Exception encountered when calling"
 
 
 def pack(thing: object) -> bytes:
@@ -27,22 +25,6 @@ def pack(thing: object) -> bytes:
 def unpack(packed: bytes):
     """Returns what was packed, by a process of this library."""
     return cloudpickle.loads(packed)
-
-
-def own_error(error: Exception) -> Exception:
-    """Returns the error that a user's function raised, out of what a traced call made of it.
-
-    AutoGraph and Keras raise another one, with their text around the message, while they
-    handle the first; of a class of the user's, AutoGraph loses the class.
-    """
-    while (inner := error.__context__) is not None and isinstance(inner, Exception):
-        by_autograph = hasattr(error, "ag_error_metadata") and hasattr(inner, "ag_error_metadata")
-        # A class whose constructor takes more than a message is not made again.
-        unmade = isinstance(error, TypeError) and f"{type(inner).__name__}.__init__" in str(error)
-        if not (by_autograph or unmade or str(error).startswith(_KERAS_WRAPPING)):
-            break
-        error = inner
-    return error
 
 
 class _Packer(cloudpickle.Pickler):
