@@ -6,8 +6,9 @@
     probabilities = mnist_lib.predict("runs/first", data.validation.images)
 
 Importing the package does not import TensorFlow; the first use of a name that
-needs it does. What the library raises is in `mnist_lib.errors`, the settings of the
-process in `mnist_lib.runtime`.
+needs it does. Keras then loads `.keras` files of the library's models, whichever of the
+two is imported first. What the library raises is in `mnist_lib.errors`, the settings of
+the process in `mnist_lib.runtime`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import typing
 
 from mnist_lib import errors as errors
 from mnist_lib import runtime as runtime
+from mnist_lib.models import registration as _registration
 from mnist_lib.version import __version__
 
 if typing.TYPE_CHECKING:
@@ -72,6 +74,15 @@ _MODULE_OF = {
     }.items()
     for name in names
 }
+
+# Those whose layers, optimizers and schedules `.keras` files may name.
+_registration.register_with_keras(
+    (
+        "mnist_lib.models.activations",
+        "mnist_lib.models.layers",
+        "mnist_lib.training.optimizers",
+    )
+)
 
 __all__ = ["__version__", "errors", "runtime", *sorted(_MODULE_OF)]
 
