@@ -66,6 +66,9 @@ setuptools.setup(
     ],
     keywords="mnist tensorflow keras tf.distribute tensorboard",
     python_requires=">=3.11,<3.14",
+    # Said though it is the default: of a package root that is named, `pip install -e` leaves a
+    # path, which type checkers can read, and of none an import hook, which they cannot.
+    package_dir={"": "."},
     packages=setuptools.find_packages(include=["mnist_lib", "mnist_lib.*"]),
     package_data={"mnist_lib": ["py.typed", "datasets/validation_manifest.json"]},
     entry_points={"console_scripts": ["mnist-lib = mnist_lib.__main__:main"]},
