@@ -276,9 +276,3 @@ def test_a_loss_of_one_s_own_takes_labels_of_any_kind(small_dataset):
     assert last.loss < first.loss / 2
 
 
-def test_weights_and_dictionaries_are_refused_by_name(small_dataset):
-    images, labels = small_dataset.train.images[:48], small_dataset.train.labels[:48]
-    weights = np.ones(48, np.float32)
-    for element in ((images, labels, weights), ({"image": images}, labels)):
-        with pytest.raises(mnist_lib.errors.ConfigError, match=r"data: has elements .* not taken"):
-            _trainer(_classifier).train(tf.data.Dataset.from_tensors(element), 1)

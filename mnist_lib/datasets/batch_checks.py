@@ -2,49 +2,108 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from mnist_lib import errors
 from mnist_lib.datasets.splits import Split
 
 
-def check_fits(model: Any, batches: Any, *, labels_are_classes: bool = True) -> None:
-    """Checks batches of `(images, labels)` against a model that classifies.
+def check_fits(model: Any, batches: Any, *, loss: Any = "cross_entropy") -> None:
+    """Checks batches of `(inputs, targets)` or `(inputs, targets, weights)` against a model.
 
     Keras casts what it is given to the dtype of the model's input: images from 0 to 1
     become all black where that is uint8.
 
     Args:
-      model: a `keras.Model`; nothing is checked of its input unless it has one and is built.
+      model: a `keras.Model`; nothing is checked of its inputs unless it has some and is built.
       batches: a `tf.data.Dataset`, or a split, whose labels have been checked.
-      labels_are_classes: whether the labels must be integers `[B]`.
+      loss: the name of a loss, which takes integer labels `[B]`, and the cross-entropy
+        also a probability per class, `[B, C]`. Targets are not checked for any other.
 
     Raises:
-      ConfigError: the elements are no such pairs, the model takes other images, or the
-        labels are not integers `[B]`.
+      ConfigError: the elements are no such tuples, the model takes other inputs, or the loss
+        other targets.
     """
     if isinstance(batches, Split):
         check_images(model, batches.images.shape, batches.images.dtype)
         return
-    spec = batches.element_spec
-    if (
-        not isinstance(spec, tuple)
-        or len(spec) != 2
-        or not all(hasattr(part, "dtype") for part in spec)
-    ):
+    spec: Any = batches.element_spec
+    num_parts = len(spec) if isinstance(spec, tuple) else 1
+    if num_parts not in (2, 3):
         raise errors.ConfigError(
             "data",
-            f"has elements {spec}; make batches of (images, labels) of it, one tensor each: "
-            "weights, dictionaries and several inputs or outputs are not taken",
+            f"has elements {spec}; map them to (inputs, targets), or to (inputs, targets, weights)",
         )
-    images, labels = spec
-    check_images(model, images.shape, images.dtype)
-    if labels_are_classes:
-        _check_labels(labels)
+    inputs, targets = spec[:2]
+    weights = spec[2] if num_parts == 3 else None
+    _check_inputs(model, inputs)
+    if isinstance(loss, str):
+        _check_labels(targets, _num_classes(model) if loss == "cross_entropy" else None)
+    elif not callable(loss):
+        check_keys(loss, "targets", targets)
+    if weights is not None and (not hasattr(weights, "dtype") or weights.shape.rank != 1):
+        raise errors.ConfigError(
+            "data", f"has weights {weights}; give one per example, of shape [B]"
+        )
 
 
-def _check_labels(labels: Any) -> None:
+def check_keys(losses: Any, name: str, of_outputs: Any) -> None:
+    """Checks that something that each output has is there for each loss.
+
+    Args:
+      losses: a mapping by output, or a sequence.
+      name, of_outputs: what is checked, and its structure.
+
+    Raises:
+      ConfigError: it is of other outputs.
+    """
+    wanted, there = _keys(losses), _keys(of_outputs)
+    if set(wanted) != set(there):
+        raise errors.ConfigError(
+            "loss",
+            f"is given for {', '.join(map(str, wanted))}, and the {name} are "
+            f"{', '.join(map(str, there)) or of_outputs}; give one loss per output, under its name",
+        )
+
+
+def _keys(structure: Any) -> list:
+    if isinstance(structure, Mapping):
+        return list(structure)
+    return list(range(len(structure))) if isinstance(structure, list | tuple) else []
+
+
+def _check_inputs(model: Any, inputs: Any) -> None:
+    if hasattr(inputs, "dtype"):
+        check_images(model, inputs.shape, inputs.dtype)
+    elif isinstance(inputs, Mapping):
+        symbolic = getattr(model, "inputs", None) or ()
+        is_named = symbolic and isinstance(model.input, Mapping)
+        names = list(model.input) if is_named else [one.name for one in symbolic]
+        missing = [name for name in names if name not in inputs]
+        if missing:
+            raise errors.ConfigError(
+                "data",
+                f"has the inputs {', '.join(inputs)}, and {model.name} takes {', '.join(names)}; "
+                "name them as the model's Input layers",
+            )
+
+
+def _num_classes(model: Any) -> int | None:
+    outputs: Any = getattr(model, "outputs", None) or ()
+    return outputs[0].shape[-1] if len(outputs) == 1 else None
+
+
+def _check_labels(labels: Any, num_classes: int | None) -> None:
+    if not hasattr(labels, "dtype"):
+        raise errors.ConfigError(
+            "labels",
+            f"are {labels}, and the loss is of one output; give Trainer and Evaluator "
+            "loss={name of output: loss}, or a function of targets and outputs",
+        )
     if labels.shape.rank == 2:
+        if labels.shape[1] == num_classes and num_classes != 1:
+            return
         how = "labels[:, 0]" if labels.shape[1] == 1 else "tf.argmax(labels, -1)"
         raise errors.ConfigError(
             "labels",

@@ -94,7 +94,8 @@ def static_batch_size(batches: tf.data.Dataset) -> int:
     Raises:
       ConfigError: there is none.
     """
-    sizes = {spec.shape[:1].as_list()[0] for spec in tf.nest.flatten(batches.element_spec)}
+    shapes = [spec.shape for spec in tf.nest.flatten(batches.element_spec)]
+    sizes = {shape[0] if shape.rank else None for shape in shapes}
     size = sizes.pop()
     if sizes or size is None:
         raise errors.ConfigError(

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import keras
 import numpy as np
 
-from mnist_lib.parity import advice, record
+from mnist_lib.parity import advice
+from mnist_lib.parity.step_record import Copies, Named, StepRecord
 from mnist_lib.parity.tolerances import Tolerance, largest_of
 
 EXACT = Tolerance(0.0, 0.0)
@@ -71,9 +72,7 @@ class Comparison:
     num_parts: int = 1
     may_overflow: bool = False
 
-    def before_update(
-        self, one: record.StepRecord, many: record.StepRecord
-    ) -> Iterator[Difference]:
+    def before_update(self, one: StepRecord, many: StepRecord) -> Iterator[Difference]:
         """Yields the first difference of each stage up to the reduced gradients."""
         inputs = self._rows(one.inputs, many.inputs)
         yield from self._first("input", inputs, EXACT)
@@ -84,8 +83,8 @@ class Comparison:
     def outputs(
         self,
         stage: str,
-        one: record.Named,
-        many: record.Named,
+        one: Named,
+        many: Named,
         operations: Sequence[keras.Operation],
     ) -> Iterator[Difference]:
         """Yields the first output of a layer that differs."""
@@ -100,7 +99,7 @@ class Comparison:
             measured.append(dataclasses.replace(pair, largest=largest, operation=operation))
         yield from self._first(stage, measured)
 
-    def variables(self, stage: str, one: record.Named, many: record.Named) -> Iterator[Difference]:
+    def variables(self, stage: str, one: Named, many: Named) -> Iterator[Difference]:
         """Yields the first variable of which a replica has another value."""
         scales = _layer_scales(one)
         largest = max(scales.values(), default=0.0)
@@ -113,9 +112,7 @@ class Comparison:
             ],
         )
 
-    def metrics(
-        self, one: record.Named, many: record.Named, tolerance: Tolerance
-    ) -> Iterator[Difference]:
+    def metrics(self, one: Named, many: Named, tolerance: Tolerance) -> Iterator[Difference]:
         """Yields the first metric that differs."""
         pairs = [
             _Pair(name, expected[0], found[0])
@@ -123,7 +120,7 @@ class Comparison:
         ]
         yield from self._first("metric", pairs, tolerance)
 
-    def _losses(self, one: record.StepRecord, many: record.StepRecord) -> Iterator[Difference]:
+    def _losses(self, one: StepRecord, many: StepRecord) -> Iterator[Difference]:
         # What they are computed from: where a loss is nearly 0, the logits are not.
         largest = largest_of([copies[0] for _, copies in one.layer_outputs])
         pairs = []
@@ -143,7 +140,7 @@ class Comparison:
             "loss", [dataclasses.replace(pair, largest=largest) for pair in pairs]
         )
 
-    def _gradients(self, one: record.StepRecord, many: record.StepRecord) -> Iterator[Difference]:
+    def _gradients(self, one: StepRecord, many: StepRecord) -> Iterator[Difference]:
         """Yields what differs in the replicas' gradients, and in their sums.
 
         A gradient that should cancel is left with the rounding of its contributions: those
@@ -175,7 +172,7 @@ class Comparison:
             ],
         )
 
-    def _rows(self, one: record.Named, many: record.Named, num_parts: int = 1) -> list[_Pair]:
+    def _rows(self, one: Named, many: Named, num_parts: int = 1) -> list[_Pair]:
         """Returns what one replica has of the whole batch beside what the replicas have."""
         return [
             _Pair(f"{name}", expected, found)
@@ -184,7 +181,7 @@ class Comparison:
         ]
 
     def _aligned(
-        self, whole: np.ndarray, copies: record.Copies, num_parts: int
+        self, whole: np.ndarray, copies: Copies, num_parts: int
     ) -> list[tuple[np.ndarray, np.ndarray]]:
         """Returns one pair: along which axis the rows lie can be seen from the shapes."""
         rows = self.batch_size // len(copies) // num_parts
@@ -224,7 +221,7 @@ def _layer(path: str) -> str:
     return path.rpartition("/")[0]
 
 
-def _layer_scales(variables: record.Named) -> dict[str, float]:
+def _layer_scales(variables: Named) -> dict[str, float]:
     """Returns the largest value of all variables of each layer."""
     scales: dict[str, float] = {}
     for name, copies in variables:
@@ -232,7 +229,7 @@ def _layer_scales(variables: record.Named) -> dict[str, float]:
     return scales
 
 
-def _sum(copies: record.Copies) -> np.ndarray:
+def _sum(copies: Copies) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         return np.sum([copy.astype(np.float64) for copy in copies], axis=0)
 

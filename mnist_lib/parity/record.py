@@ -7,7 +7,6 @@ variables after the update. It is the step that `Trainer` takes, with all its va
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import keras
@@ -16,38 +15,9 @@ import tensorflow as tf
 
 from mnist_lib.distribution.batches import distribute_batches
 from mnist_lib.parity import parity_case, probe
+from mnist_lib.parity.step_record import Copies, Named, StepRecord
 from mnist_lib.training import keras_internals, losses, replica_step
-
-# A value on each replica.
-Copies = list[np.ndarray]
-# Of a list of variables, or of layers: name and value.
-Named = list[tuple[str, Copies]]
-
-
-@dataclasses.dataclass(frozen=True)
-class StepRecord:
-    """What one step computed before its update; names and values on each replica.
-
-    Attributes:
-      inputs: the inputs and then the labels, `[b, ...]` and `[b]`.
-      layer_outputs: outputs of each layer in order. Where the rows are seen in several
-        parts, of the first part.
-      operations: the layers of `layer_outputs`.
-      example_losses: as the loss function returned them; empty in several parts.
-      loss_shares: scalars that add up to the global loss.
-      local_gradients: by variable, before the reduction.
-      reduced_gradients: by variable, after it.
-      applied: the same on the first replica, for `RecordingTrainer.update`.
-    """
-
-    inputs: Named
-    layer_outputs: Named
-    operations: list[keras.Operation]
-    example_losses: Copies
-    loss_shares: Copies
-    local_gradients: Named
-    reduced_gradients: Named
-    applied: list[tf.Tensor]
+from mnist_lib.training.targets import Batch
 
 
 class RecordingTrainer:
@@ -68,12 +38,13 @@ class RecordingTrainer:
         self.case = case
         self.strategy = strategy
         # A loss that averages is what the check is to find: it is taken as it is.
-        loss = losses.per_example_loss(case.loss) if isinstance(case.loss, str) else case.loss
+        self._is_named = isinstance(case.loss, str)
+        loss = case.loss if callable(case.loss) else losses.per_example_loss(case.loss)
         with strategy.scope():
             self.model = case.build_model()
             if not self.model.built or not self.model.variables:
                 # Its variables come with the first call.
-                inputs, _ = next(iter(case.make_batches(self.model, case.batch_size)))
+                inputs, *_ = next(iter(case.make_batches(self.model, case.batch_size)))
                 self.model(inputs, training=False)
             parity_case.check_own(self.model.variables, "build_model", strategy)
             parity_case.check_parts(self.model, accumulation_steps)
@@ -86,7 +57,8 @@ class RecordingTrainer:
             self.model,
             self.optimizer,
             loss,
-            forward=lambda inputs: [self._first_output(inputs, training=True)],
+            forward=lambda inputs: self._outputs_in_loss(inputs, training=True),
+            one_hot=self._is_named,
             reduce_gradients=case.reduce_gradients,
             accumulation_steps=accumulation_steps,
         )
@@ -108,10 +80,12 @@ class RecordingTrainer:
         paths = [
             v.path for v, present in zip(variables, self._has_gradient, strict=True) if present
         ]
-        *inputs, labels = map(self._copies, parts["batch"])
-        names = ["inputs"] if len(inputs) == 1 else [f"inputs[{i}]" for i in range(len(inputs))]
         return StepRecord(
-            inputs=[*zip(names, inputs, strict=True), ("labels", labels)],
+            inputs=[
+                (name if len(values) == 1 else f"{name}[{number}]", self._copies(value))
+                for name, values in parts["batch"].items()
+                for number, value in enumerate(values)
+            ],
             layer_outputs=self._named_outputs(parts["outputs"]),
             operations=[output.operation for output in self._outputs],
             example_losses=next(map(self._copies, parts["example_losses"]), []),
@@ -188,9 +162,10 @@ class RecordingTrainer:
     def _named_outputs(self, values) -> Named:
         return self._named([output.name for output in self._outputs], values)
 
-    def _first_output(self, inputs, training: bool) -> tf.Tensor:
-        """Returns what the loss is of; the others are compared as outputs of their layers."""
-        return tf.nest.flatten(self.model(inputs, training=training))[0]
+    def _outputs_in_loss(self, inputs, training: bool):
+        """Returns what the loss is of; others are compared as outputs of their layers."""
+        outputs = self.model(inputs, training=training)
+        return tf.nest.flatten(outputs)[0] if self._is_named else outputs
 
     def _compute(self, batches):
         with (
@@ -200,13 +175,17 @@ class RecordingTrainer:
             return self.strategy.run(self._compute_on_replica, args=(next(batches),))
 
     def _compute_on_replica(self, batch) -> dict:
-        inputs, labels = batch
-        values, outputs = self._probe.outputs_of(lambda: self._replica_step.compute(inputs, labels))
+        batch = Batch(*batch)
+        values, outputs = self._probe.outputs_of(lambda: self._replica_step.compute(batch))
         self._outputs = outputs
         self._has_gradient = [gradient is not None for gradient in values.gradients]
         losses_of_rows = values.example_losses
         return {
-            "batch": [tf.identity(x) for x in tf.nest.flatten([inputs, labels])],
+            "batch": {
+                name: [tf.identity(x) for x in tf.nest.flatten(part)]
+                for name, part in zip(("inputs", "targets", "weights"), batch, strict=True)
+                if part is not None
+            },
             "outputs": [output.value for output in outputs],
             "example_losses": [] if losses_of_rows is None else [losses_of_rows],
             "loss_share": values.loss_share,
@@ -227,14 +206,15 @@ class RecordingTrainer:
 
     def _evaluation(self, batch) -> list:
         def on_replica(batch) -> list[tf.Tensor]:
-            inputs, labels, mask = batch
+            *element, mask = batch
+            inputs, targets, _ = Batch(*element)
             # What layers add to the loss goes nowhere.
-            forward = keras_internals.collecting_added_losses(
-                lambda inputs: self._first_output(inputs, training=False)
-            )
-            (logits, _), outputs = self._probe.outputs_of(lambda: forward(inputs))
+            forward = keras_internals.collecting_added_losses(self.model)
+            (found, _), outputs = self._probe.outputs_of(lambda: forward(inputs, training=False))
+            first = [tf.nest.flatten(part)[0] for part in (targets, found)]
+            mask = tf.cast(mask, tf.float32)
             for metric in self.metrics:
-                metric.update_state(labels, logits, sample_weight=tf.cast(mask, tf.float32))
+                metric.update_state(*first, sample_weight=mask)
             self._outputs = outputs
             return [output.value for output in outputs]
 

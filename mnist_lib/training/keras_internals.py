@@ -171,11 +171,11 @@ def collecting_added_losses(forward: Callable) -> Callable:
     For use inside `tracing_a_step`, in the thread of one replica.
     """
 
-    def collecting(images: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+    def collecting(*inputs, **options) -> tuple:
         terms: list[tf.Tensor] = []
         token = _added.set(terms)
         try:
-            return forward(images), terms
+            return forward(*inputs, **options), terms
         finally:
             _added.reset(token)
 

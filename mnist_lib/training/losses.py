@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import tensorflow as tf
 
 from mnist_lib import choices, errors
+from mnist_lib.datasets import batch_checks
 
-# Integer labels [B] and float logits [B, C] to a float loss [B].
-PerExampleLoss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+# Targets and outputs of a model to a float loss [B]; of a classifier integer labels [B] and
+# float logits [B, C].
+PerExampleLoss = Callable[[Any, Any], tf.Tensor]
+# What names one: for several outputs one for each, in the structure of the outputs.
+Loss = str | PerExampleLoss | Mapping[str, str | PerExampleLoss] | Sequence[str | PerExampleLoss]
 
 # As the operation says it, and as its deterministic form does.
 _WRONG_LABEL = re.compile(
@@ -22,7 +27,12 @@ _WRONG_LABEL = re.compile(
 
 
 def cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """The negative log-likelihood of the label under softmax, in nats, at least 0."""
+    """The negative log-likelihood of the label under softmax, in nats, at least 0.
+
+    Labels `[B, C]` are taken for the probability of each class, as one-hot ones are.
+    """
+    if labels.shape.rank == 2:
+        return tf.nn.softmax_cross_entropy_with_logits(tf.cast(labels, logits.dtype), logits)
     return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
 
 
@@ -77,21 +87,53 @@ def smoothed_cross_entropy(label_smoothing: float) -> PerExampleLoss:
     return loss
 
 
-def per_example_loss(loss: str | PerExampleLoss) -> PerExampleLoss:
+def per_example_loss(loss: Loss) -> PerExampleLoss:
     """Returns the loss function for a name; a function is returned as it is.
+
+    Args:
+      loss: a name, a function, or one of them per output, whose losses are added up.
 
     Raises:
       ConfigError: an unknown name, or a Keras loss that averages by itself.
     """
     if isinstance(loss, str):
         choices.check("loss", loss)
-        return _LOSSES[loss]
+        return _of_one_output(loss)
+    if isinstance(loss, Mapping):
+        return _sum_over_outputs({key: per_example_loss(one) for key, one in loss.items()})
+    if isinstance(loss, Sequence):
+        return _sum_over_outputs(dict(enumerate(map(per_example_loss, loss))))
     if getattr(loss, "reduction", "none") not in ("none", None):
         raise errors.ConfigError(
             "loss",
             f"{loss} averages over its own replica's images; make it with reduction='none', "
             "so that the sum can be divided by the global batch size",
         )
+    return loss
+
+
+def _of_one_output(name: str) -> PerExampleLoss:
+    def loss(labels: Any, logits: Any) -> tf.Tensor:
+        if not tf.is_tensor(labels) or not tf.is_tensor(logits):
+            raise errors.ConfigError(
+                "loss",
+                f"is {name}, for a model of one output and its labels; give one loss per output, "
+                "in the structure of the outputs, or a function of targets and outputs",
+            )
+        return _LOSSES[name](labels, logits)
+
+    return loss
+
+
+def _sum_over_outputs(parts: dict[Any, PerExampleLoss]) -> PerExampleLoss:
+    """Returns the sum of the losses of several outputs."""
+
+    def loss(targets: Any, outputs: Any) -> tf.Tensor:
+        batch_checks.check_keys(parts, "targets", targets)
+        batch_checks.check_keys(parts, "outputs", outputs)
+        losses = [checked(parts[key])(targets[key], outputs[key]) for key in parts]
+        return tf.add_n(losses)
+
     return loss
 
 
@@ -107,7 +149,8 @@ def scaled_loss(
     regularisation terms, which are computed for every part and which count once.
 
     Args:
-      example_losses: float `[b]`, the losses of the images of this part.
+      example_losses: float `[b]`, the losses of the images of this part, each times its
+        weight.
       global_batch_size: images of all parts together.
       regularization: scalars, the model's `losses`.
       num_parts: equal parts the global batch is seen in: the number of replicas, times
@@ -142,13 +185,14 @@ def label_errors() -> Iterator[None]:
 
 
 def checked(loss: PerExampleLoss) -> PerExampleLoss:
-    """Returns a loss that raises ValueError unless it is `[b]` for labels `[b]`."""
+    """Returns a loss that raises ValueError unless it is `[b]` for `b` examples."""
 
-    def checked_loss(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        example_losses = loss(labels, logits)
-        if example_losses.shape.rank != 1 or example_losses.shape[0] != labels.shape[0]:
+    def checked_loss(targets: Any, outputs: Any) -> tf.Tensor:
+        example_losses = loss(targets, outputs)
+        num_examples = tf.nest.flatten(targets)[0].shape[0]
+        if example_losses.shape.rank != 1 or example_losses.shape[0] != num_examples:
             raise ValueError(
-                f"loss: returned shape {example_losses.shape} for {labels.shape[0]} examples; it "
+                f"loss: returned shape {example_losses.shape} for {num_examples} examples; it "
                 "must return one value per example and leave the averaging to the trainer"
             )
         return example_losses

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
+from collections.abc import Mapping
 
 import numpy as np
+
+from mnist_lib import errors
+
+# Of a metric: a number, or one per class or threshold.
+Value = float | list
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,7 +21,8 @@ class TrainMetrics:
     Attributes:
       num_steps: how many steps.
       num_examples: images they used, on all replicas together.
-      num_correct: how many of them were predicted right, before each update.
+      num_correct: how many of them were predicted right, before each update; None if their
+        targets are no classes.
       loss_sum: sum over the steps of each step's mean loss times its images.
       gradient_norm: Euclidean norm of the last step's global gradient.
       first_nonfinite_step: the first optimizer step (1 is the first of a run) whose
@@ -23,10 +31,15 @@ class TrainMetrics:
 
     num_steps: int
     num_examples: int
-    num_correct: int
+    num_correct: int | None
     loss_sum: float
     gradient_norm: float
     first_nonfinite_step: int
+
+    @classmethod
+    def of_sums(cls, num_steps: int, num_examples: int, num_correct: int, *others) -> TrainMetrics:
+        """Takes the fields in their order; a negative `num_correct` stands for None."""
+        return cls(num_steps, num_examples, num_correct if num_correct >= 0 else None, *others)
 
     @property
     def loss(self) -> float:
@@ -35,8 +48,19 @@ class TrainMetrics:
 
     @property
     def accuracy(self) -> float:
-        """Fraction of images predicted right, in [0, 1]."""
+        """Fraction of images predicted right, in [0, 1].
+
+        Raises:
+          ConfigError: the targets are no classes.
+        """
+        if self.num_correct is None:
+            _refuse_accuracy()
         return self.num_correct / self.num_examples
+
+    def values(self) -> dict[str, float]:
+        """Returns the loss, and the accuracy where there is one."""
+        has_accuracy = self.num_correct is not None
+        return {"loss": self.loss} | ({"accuracy": self.accuracy} if has_accuracy else {})
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,30 +68,49 @@ class EvalMetrics:
     """What an evaluation counted, every image once.
 
     Attributes:
-      loss_sum: sum of the losses of all images.
-      confusion_matrix: int64 `[C, C]`; row: label, column: prediction.
+      loss_sum: sum of the losses of all images, each times its weight.
+      confusion_matrix: int64 `[C, C]`; row: label, column: prediction. `[0, 0]` if the
+        targets are no classes.
       dataset: name of the data set, where it is known.
       class_names: one name per label; empty for their numbers.
+      num_examples: how many images were counted; by default those in the matrix.
+      own: the metrics of one's own that were asked for, by name.
     """
 
     loss_sum: float
     confusion_matrix: np.ndarray
     dataset: str | None = None
     class_names: tuple[str, ...] = ()
+    num_examples: int = -1
+    own: Mapping[str, Value] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        if self.num_examples < 0:
+            object.__setattr__(self, "num_examples", int(self.confusion_matrix.sum()))
 
     @property
-    def num_examples(self) -> int:
-        """How many images were counted."""
-        return int(self.confusion_matrix.sum())
+    def has_accuracy(self) -> bool:
+        """Whether the targets are classes."""
+        return bool(self.confusion_matrix.size)
 
     @property
     def num_correct(self) -> int:
-        """How many of them were predicted right."""
+        """How many of them were predicted right.
+
+        Raises:
+          ConfigError: the targets are no classes.
+        """
+        if not self.has_accuracy:
+            _refuse_accuracy()
         return int(np.trace(self.confusion_matrix))
 
     @property
     def accuracy(self) -> float:
-        """Fraction predicted right, in [0, 1]."""
+        """Fraction predicted right, in [0, 1].
+
+        Raises:
+          ConfigError: the targets are no classes.
+        """
         return self.num_correct / self.num_examples
 
     @property
@@ -75,14 +118,23 @@ class EvalMetrics:
         """Mean loss per image."""
         return self.loss_sum / self.num_examples
 
+    def values(self) -> dict[str, Value]:
+        """Returns the loss, the accuracy where there is one, and the metrics of one's own."""
+        accuracy = {"accuracy": self.accuracy} if self.has_accuracy else {}
+        return {"loss": self.loss} | accuracy | dict(self.own)
+
     def to_dict(self) -> dict:
-        """Returns data set, counts, loss, accuracy and the confusion matrix, as JSON takes them."""
-        return {
-            "dataset": self.dataset,
-            "num_examples": self.num_examples,
-            "num_correct": self.num_correct,
-            "num_incorrect": self.num_examples - self.num_correct,
-            "loss": self.loss,
-            "accuracy": self.accuracy,
-            "confusion_matrix": self.confusion_matrix.tolist(),
-        }
+        """Returns data set, counts, metrics and the confusion matrix, as JSON takes them."""
+        counts: dict = {"dataset": self.dataset, "num_examples": self.num_examples}
+        if self.has_accuracy:
+            counts |= {
+                "num_correct": self.num_correct,
+                "num_incorrect": self.num_examples - self.num_correct,
+            }
+        return counts | self.values() | {"confusion_matrix": self.confusion_matrix.tolist()}
+
+
+def _refuse_accuracy() -> typing.NoReturn:
+    raise errors.ConfigError(
+        "metrics", "the targets are no classes, so that there is no accuracy; look at the loss"
+    )

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from mnist_lib.models import batch_parts
 from mnist_lib.training import keras_internals, losses
+from mnist_lib.training.targets import Batch, as_loss_labels, class_labels
 
-# Images of one replica to the outputs of some layers, the logits last.
-Forward = Callable[[tf.Tensor], list[tf.Tensor]]
+# Inputs of one replica to the outputs of the model.
+Forward = Callable[[Any], Any]
 # In replica context: tensors of one replica to those of the global batch.
 ReduceGradients = Callable[[list[tf.Tensor]], list[tf.Tensor]]
 
@@ -28,18 +30,17 @@ class StepValues:
     """What a step computed on one replica, before the update.
 
     Attributes:
-      outputs: of the layers that `forward` shows, the logits `[b, C]` last; empty if the
-        rows were seen in several parts.
-      example_losses: `[b]`, as the loss function returned them; None in several parts.
+      example_losses: `[b]`, as the loss function returned them; None if the rows were seen in
+        several parts.
       loss_share: scalar; the shares of all replicas add up to `loss`.
       local_gradients: of `loss_share`, one per trainable variable; None for a variable
         that the loss does not depend on.
       loss: of the global batch, the same on every replica.
-      num_correct: float32 scalar, images of the global batch that were predicted right.
+      num_correct: float32 scalar, images of the global batch that were predicted right;
+        negative if their targets are no classes.
       gradients: of the global batch, the same on every replica.
     """
 
-    outputs: list[tf.Tensor]
     example_losses: tf.Tensor | None
     loss_share: tf.Tensor
     local_gradients: list[tf.Tensor | None]
@@ -52,7 +53,6 @@ class StepValues:
 class _Part:
     """What was computed of some rows: the fields of `StepValues` before the reduction."""
 
-    outputs: list[tf.Tensor]
     example_losses: tf.Tensor
     loss_share: tf.Tensor
     num_correct: tf.Tensor
@@ -69,6 +69,7 @@ class ReplicaStep:
         loss: losses.PerExampleLoss,
         *,
         forward: Forward,
+        one_hot: bool = False,
         reduce_gradients: ReduceGradients | None = None,
         accumulation_steps: int = 1,
         jit_compile: bool = False,
@@ -78,8 +79,9 @@ class ReplicaStep:
         Args:
           model: the model whose trainable variables are updated.
           optimizer: its optimizer; a loss-scaling one scales the loss.
-          loss: labels `[b]` and logits `[b, C]` to losses `[b]`.
-          forward: images `[b, ...]` to outputs, the logits last.
+          loss: targets and outputs to losses `[b]`.
+          forward: inputs to outputs.
+          one_hot: whether targets `[b, C]` are classes, too.
           reduce_gradients: how gradients are summed; None for one all-reduce.
           accumulation_steps: equal parts in which the rows are seen, at least 1.
           jit_compile: compile `forward` with XLA.
@@ -90,23 +92,17 @@ class ReplicaStep:
         # The added losses leave a compiled graph as its outputs.
         collecting = keras_internals.collecting_added_losses(forward)
         self._forward = tf.function(collecting, jit_compile=True) if jit_compile else collecting
+        self._one_hot = one_hot
         self._reduce_gradients = reduce_gradients
         self._accumulation_steps = accumulation_steps
 
-    def compute(self, images: tf.Tensor, labels: tf.Tensor) -> StepValues:
-        """Returns what the rows `images` `[b, ...]` with `labels` `[b]` give."""
-        if labels.dtype.is_integer and labels.dtype not in (tf.int32, tf.int64):
-            labels = tf.cast(labels, tf.int32)  # the losses take no smaller ones
-        if self._accumulation_steps == 1:
-            local = self._part(images, labels)
-            outputs, example_losses = local.outputs, local.example_losses
-        else:
-            local = self._sum_over_parts(images, labels)
-            outputs, example_losses = [], None
+    def compute(self, batch: Batch) -> StepValues:
+        """Returns what the rows of a replica give."""
+        is_whole = self._accumulation_steps == 1
+        local = self._part(batch) if is_whole else self._sum_over_parts(batch)
         gradients, loss, num_correct = self._reduce(local)
         return StepValues(
-            outputs=outputs,
-            example_losses=example_losses,
+            example_losses=local.example_losses if is_whole else None,
             loss_share=local.loss_share,
             local_gradients=local.gradients,
             loss=loss,
@@ -133,9 +129,9 @@ class ReplicaStep:
         gradients = [None if gradient is None else next(reduced) for gradient in local.gradients]
         return gradients, loss, num_correct
 
-    def _sum_over_parts(self, images: tf.Tensor, labels: tf.Tensor) -> _Part:
+    def _sum_over_parts(self, batch: Batch) -> _Part:
         count = self._accumulation_steps
-        rows = labels.shape[0] // count
+        rows = batch.num_rows // count
         generators = keras_internals.seed_generators(self._model)
         states = [tf.identity(generator.state.value) for generator in generators]
 
@@ -143,12 +139,13 @@ class ReplicaStep:
             # Each part continues from where the step began, as the whole batch would.
             for generator, state in zip(generators, states, strict=True):
                 generator.state.assign(state)
-            part = slice(index * rows, (index + 1) * rows)
+
+            def rows_of(x: tf.Tensor) -> tf.Tensor:
+                part = x[index * rows : (index + 1) * rows]
+                return tf.ensure_shape(part, [rows, *x.shape[1:]])
+
             with batch_parts.accumulation_part(index, count):
-                return self._part(
-                    tf.ensure_shape(images[part], [rows, *images.shape[1:]]),
-                    tf.ensure_shape(labels[part], [rows]),
-                )
+                return self._part(batch.map(rows_of))
 
         def summed(part: _Part) -> list[tf.Tensor]:
             present = [gradient for gradient in part.gradients if gradient is not None]
@@ -173,15 +170,18 @@ class ReplicaStep:
             gradients=[None if one is None else next(total) for one in first.gradients],
         )
 
-    def _part(self, images: tf.Tensor, labels: tf.Tensor) -> _Part:
+    def _part(self, batch: Batch) -> _Part:
         num_replicas = tf.distribute.get_replica_context().num_replicas_in_sync
         num_parts = num_replicas * self._accumulation_steps
         with tf.GradientTape() as tape:
-            outputs, added = self._forward(images)
-            example_losses = self._loss(labels, outputs[-1])
+            outputs, added = self._forward(batch.inputs)
+            example_losses = self._loss(as_loss_labels(batch.targets), outputs)
+            weighted = example_losses
+            if batch.weights is not None:
+                weighted *= tf.cast(batch.weights, example_losses.dtype)
             share = losses.scaled_loss(
-                example_losses,
-                labels.shape[0] * num_parts,
+                weighted,
+                batch.num_rows * num_parts,
                 [*added, *keras_internals.weight_penalties(self._model)],
                 num_parts,
             )
@@ -191,7 +191,8 @@ class ReplicaStep:
             tf.convert_to_tensor(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
             for gradient in tape.gradient(scaled, variables)
         ]
-        return _Part(outputs, example_losses, share, _num_correct(labels, outputs[-1]), gradients)
+        labels = class_labels(batch.targets, outputs, one_hot=self._one_hot)
+        return _Part(example_losses, share, _num_correct(labels, outputs), gradients)
 
 
 def all_reduce_sum(tensors: list[tf.Tensor]) -> list[tf.Tensor]:
@@ -199,6 +200,8 @@ def all_reduce_sum(tensors: list[tf.Tensor]) -> list[tf.Tensor]:
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tensors)
 
 
-def _num_correct(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    predictions = tf.argmax(logits, axis=-1, output_type=tf.int32)
+def _num_correct(labels: tf.Tensor | None, outputs: Any) -> tf.Tensor:
+    if labels is None:
+        return tf.constant(-1.0)
+    predictions = tf.argmax(outputs, axis=-1, output_type=tf.int32)
     return tf.reduce_sum(tf.cast(predictions == tf.cast(labels, tf.int32), tf.float32))

@@ -5,8 +5,7 @@
     metrics = trainer.train(batches, num_steps=430)
 
 Gradients, loss and counts are summed over the replicas once per step. What
-comes after (norm, update) sees the gradient of the global batch and is the same on
-every replica.
+comes after (norm, update) sees the gradient of the global batch, the same on all.
 """
 
 from __future__ import annotations
@@ -33,6 +32,7 @@ from mnist_lib.training import (
     trainable,
 )
 from mnist_lib.training.metrics import TrainMetrics
+from mnist_lib.training.targets import Batch
 
 # Of `_train_steps`: the fields of `TrainMetrics` but the first.
 _SUMS = tuple(
@@ -52,7 +52,7 @@ class Trainer:
         model: keras.Model,
         optimizer: keras.optimizers.Optimizer,
         *,
-        loss: str | losses.PerExampleLoss = "cross_entropy",
+        loss: losses.Loss = "cross_entropy",
         strategy: tf.distribute.Strategy | None = None,
         augment: augmentation.Augmentation | None = None,
         accumulation_steps: int = 1,
@@ -61,14 +61,15 @@ class Trainer:
         """Builds the optimizer's variables.
 
         Args:
-          model: made under `strategy.scope()`; inputs `[b, ...]`, logits `[b, C]`.
+          model: made under `strategy.scope()`; inputs `[b, ...]`, logits `[b, C]`, or
+            structures of inputs and of outputs.
           optimizer: made under `strategy.scope()`. Its clipping, moving average and loss
             scaling see the gradient of the global batch. At update t a moving average uses
             `min(momentum, (1 + t) / (10 + t))`, so that it soon forgets how it began.
-          loss: a name in `choices.NAMES["loss"]`, or a function of (labels `[b]`, logits
-            `[b, C]`) that returns a loss per example, `[b]`.
+          loss: a name in `choices.NAMES["loss"]`, or a function of (targets, outputs) to a
+            loss per example, `[b]`; or one of them for each output, to be added up.
           strategy: where to train; None for the strategy in scope.
-          augment: changes the images of each step, on the device that trains on them.
+          augment: changes the images of each step, where it trains; the only input then.
           accumulation_steps: equal parts in which each replica sees its rows, at least 1.
             The batch, and the step, are those of 1; the memory is that of a part.
           jit_compile: compile the forward pass of the model with XLA.
@@ -88,14 +89,15 @@ class Trainer:
         self._step_counter = keras_internals.step_counter(optimizer).value
         self._trainable_flags = trainable.trainable_flags(model)
         self._updated_state: dict[str, keras.Variable] = {}
-        self._has_named_loss = isinstance(loss, str)
-        if self._has_named_loss:
+        self._loss = loss
+        if isinstance(loss, str):
             trainable.warn_of_probabilities(model)
         self._step = replica_step.ReplicaStep(
             model,
             optimizer,
             losses.checked(losses.per_example_loss(loss)),
-            forward=lambda images: [model(images, training=True)],
+            forward=lambda inputs: model(inputs, training=True),
+            one_hot=isinstance(loss, str),
             accumulation_steps=accumulation_steps,
             jit_compile=jit_compile,
         )
@@ -117,7 +119,8 @@ class Trainer:
 
         Args:
           data: a split, to be shuffled without end from the step that comes next; or a
-            data set of batches `(images, labels)`, as for `distribute_batches`.
+            data set of `(inputs, targets)` or `(inputs, targets, weights)`, as for
+            `distribute_batches`; the loss of an example is multiplied by its weight.
           batch_size, seed: the global batch size, and what chooses the order; for a split.
 
         Returns:
@@ -126,8 +129,7 @@ class Trainer:
         Raises:
           ConfigError: the batches do not fit the model, replicas and parts.
         """
-        # A loss of the user's own may take labels of any kind.
-        batch_checks.check_fits(self.model, data, labels_are_classes=self._has_named_loss)
+        batch_checks.check_fits(self.model, data, loss=self._loss)
         size = batch_size if isinstance(data, Split) else distributed.static_batch_size(data)
         if size is None:
             raise errors.ConfigError("batch_size", f"is needed to train on split {data.name}")
@@ -188,7 +190,7 @@ class Trainer:
                 "taken; ask for as many, or take data without an end",
             ) from error
         trainable.warn_of_drift(self._updated_state, self.strategy)
-        return TrainMetrics(num_steps, *(value.numpy().item() for value in sums))
+        return TrainMetrics.of_sums(num_steps, *(value.numpy().item() for value in sums))
 
     def _iterator(self, data, batch_size: int | None, seed: int) -> Iterator:
         if isinstance(data, Split | tf.data.Dataset):
@@ -224,16 +226,16 @@ class Trainer:
 
     def _replica_step(self, batch) -> tuple[tf.Tensor, ...]:
         """One step on this replica's rows; returns values of the global batch."""
-        images, labels = batch
+        batch = Batch(*batch)
         replica = tf.distribute.get_replica_context()
-        examples = labels.shape[0] * replica.num_replicas_in_sync
+        examples = batch.num_rows * replica.num_replicas_in_sync
         # Where the data ends nothing is counted or changed of a step that has no batch.
-        with tf.control_dependencies([images, labels]):
+        with tf.control_dependencies([x for x in tf.nest.flatten(batch) if x is not None]):
             if self._augment is not None:
                 first = tf.cast(self._step_counter, tf.int64) * examples
-                first += tf.cast(replica.replica_id_in_sync_group, tf.int64) * labels.shape[0]
-                images = self._augment(images, first)
-            values = self._step.compute(images, labels)
+                first += tf.cast(replica.replica_id_in_sync_group, tf.int64) * batch.num_rows
+                batch = Batch(self._augment(batch.inputs, first), *batch[1:])
+            values = self._step.compute(batch)
             present = [gradient for gradient in values.gradients if gradient is not None]
             norm = tf.linalg.global_norm(present)
             is_bad, norm = optimizers.judge(self.optimizer, values.loss, norm)
