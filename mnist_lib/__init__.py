@@ -14,6 +14,7 @@ the process in `mnist_lib.runtime`.
 from __future__ import annotations
 
 import importlib
+import threading
 import typing
 
 from mnist_lib import errors as errors
@@ -75,6 +76,15 @@ _MODULE_OF = {
     for name in names
 }
 
+_WITHOUT_TENSORFLOW = (
+    "datasets.preparation",
+    "datasets.splits",
+    "models",
+    "runs.config",
+    "training.metrics",
+)
+_import_lock = threading.RLock()
+
 # Those whose layers, optimizers and schedules `.keras` files may name.
 _registration.register_with_keras(
     (
@@ -92,7 +102,12 @@ if not typing.TYPE_CHECKING:  # to a type checker every name would seem to be th
     def __getattr__(name: str):
         if name not in _MODULE_OF:
             raise AttributeError(f"module 'mnist_lib' has no attribute '{name}'")
-        value = getattr(importlib.import_module(f"mnist_lib.{_MODULE_OF[name]}"), name)
+        module = _MODULE_OF[name]
+        # TensorFlow and Keras import each other, which only one thread at a time can do.
+        with _import_lock:
+            if module not in _WITHOUT_TENSORFLOW:
+                importlib.import_module("keras")
+            value = getattr(importlib.import_module(f"mnist_lib.{module}"), name)
         globals()[name] = value
         return value
 

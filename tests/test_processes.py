@@ -1,5 +1,6 @@
 """The library in processes of other shapes: orders of import, forks, threads, settings."""
 
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -130,6 +131,84 @@ def test_another_backend_brings_no_tensorflow():
     assert run_python(code).stdout == "False False\n"
 
 
+_NAMES_IN_THREADS = """
+import random, sys, threading
+import mnist_lib
+names = list(mnist_lib.__all__) * 2
+random.Random(0).shuffle(names)
+barrier = threading.Barrier(len(names) + 1)
+found = []
+
+def look_up(name):
+    barrier.wait()
+    found.append(getattr(mnist_lib, name))
+
+threads = [threading.Thread(target=look_up, args=[name]) for name in names]
+for thread in threads:
+    thread.start()
+barrier.wait()
+import keras
+for thread in threads:
+    thread.join()
+print(len(names) - len(found))
+"""
+
+
+def test_names_can_be_looked_up_in_several_threads_at_once():
+    """While another imports Keras."""
+    done = run_python(_NAMES_IN_THREADS)
+    assert done.stdout == "0\n", done.stderr
+
+
+def test_only_names_that_need_tensorflow_import_it():
+    code = """
+    import sys, mnist_lib
+    for name in mnist_lib.__all__:
+        module = mnist_lib._MODULE_OF.get(name)
+        if module in (None, *mnist_lib._WITHOUT_TENSORFLOW):
+            getattr(mnist_lib, name)
+    print({"tensorflow", "keras"} & set(sys.modules))
+    """
+    assert run_python(code).stdout == "set()\n"
+
+
+def _in_threads(function, arguments) -> list:
+    with concurrent.futures.ThreadPoolExecutor(len(arguments)) as pool:
+        return list(pool.map(function, arguments))
+
+
+def test_models_are_built_in_several_threads_at_once():
+    """Keras's data format is one for all threads."""
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_first")
+    try:
+        models = _in_threads(lambda seed: mnist_lib.build_model("cnn", seed=seed), range(6))
+        assert keras.config.image_data_format() == "channels_first"
+    finally:
+        keras.config.set_image_data_format(before)
+    layers = [layer for model in models for layer in model.layers]
+    formats = {layer.data_format for layer in layers if isinstance(layer, keras.layers.Conv2D)}
+    assert formats == {"channels_last"}
+
+
+@pytest.mark.parametrize("num_replicas", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_trainers_in_two_threads_train_as_one_after_the_other(small_dataset, num_replicas):
+    """Neither of them in the main thread, on one strategy."""
+    strategy = mnist_lib.create_strategy("mirrored", num_replicas)
+
+    def trained(seed: int) -> tuple:
+        with strategy.scope():
+            model = mnist_lib.build_model("lenet5", dropout=0.2, seed=seed)
+            optimizer = mnist_lib.build_optimizer("adam", 1e-3, ema_momentum=0.9)
+        trainer = mnist_lib.Trainer(model, optimizer, strategy=strategy)
+        metrics = [trainer.train(small_dataset.train, 5, 64, seed=seed) for _ in range(2)]
+        with trainer.averaged_weights():
+            evaluation = mnist_lib.Evaluator(model, strategy=strategy).evaluate(small_dataset.test)
+        return [one.loss for one in metrics], evaluation.loss
+
+    assert _in_threads(trained, [1, 2]) == [trained(1), trained(2)]
+
+
 _STRICTLY_TYPED = """
 import mnist_lib
 
@@ -161,6 +240,7 @@ def test_a_type_checker_sees_an_editable_install(tmp_path):
     done = subprocess.run(
         [*mypy, f"--python-executable={python}", "user.py"],
         cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
         capture_output=True,
         text=True,
         check=False,
