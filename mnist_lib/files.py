@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import secrets
 
 
 def replace_file(path: pathlib.Path, content: bytes) -> None:
     """Writes a file durably; under its name is either the old one or all of the new one.
+
+    A symbolic link of that name is replaced, and not followed.
 
     Args:
       path: the file; its folder exists. Several processes may write it at once.
@@ -17,9 +20,9 @@ def replace_file(path: pathlib.Path, content: bytes) -> None:
     Raises:
       OSError: it could not be written; nothing of it is left.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        with temporary.open("wb") as stream:
+        with temporary.open("xb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
@@ -28,3 +31,16 @@ def replace_file(path: pathlib.Path, content: bytes) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+
+
+def sync(path: pathlib.Path) -> None:
+    """Waits until a file, or what a folder lists, is on the disk.
+
+    Raises:
+      OSError: it cannot be.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import errno
+import io
 import logging
 import os
 import sys
@@ -14,10 +14,9 @@ from collections.abc import Callable, Sequence
 
 from absl import flags
 
-from mnist_lib import errors, version
+from mnist_lib import errors, paths, version
 from mnist_lib.commands import help_text, invocation
 
-_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 _HELP = ("--help", "-help", "-h", "-?")
 
 
@@ -95,6 +94,7 @@ def run_named(arguments: Sequence[str]) -> typing.NoReturn:
 def _end_with(action: Callable[[], None]) -> typing.NoReturn:
     """Ends the process after `action`; a reader that has gone, as in `| head`, gets no word."""
     code: str | int | None = os.EX_OK
+    _open_standard_streams()
     try:
         try:
             action()
@@ -109,7 +109,33 @@ def _end_with(action: Callable[[], None]) -> typing.NoReturn:
                 stream.flush()
                 continue
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    except OSError as error:  # a full disk, for instance, below standard output
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        with contextlib.suppress(OSError):
+            print(f"error: {paths.unwritable(error, 'standard output', '')}", file=sys.stderr)
+        code = os.EX_IOERR
     sys.exit(code)
+
+
+def _open_standard_streams() -> None:
+    """Has the three streams lead somewhere, and take any path.
+
+    A stream that was closed, as in `2>&-`, would give its number to the next file that is
+    opened, and that file would get the messages.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest that is free, which is this one.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(
+                errors="backslashreplace" if stream is sys.stderr else "surrogateescape"
+            )
 
 
 def _call(main: Callable[[], None]) -> None:
@@ -131,9 +157,10 @@ def _call(main: Callable[[], None]) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        if error.errno not in _DISK_ERRORS:
+        known = paths.as_error(error)
+        if known is None:
             _fail_internally(error)
-        _fail(os.EX_IOERR, f"{error.filename or 'output'}: {error.strerror}. Free some space.")
+        _fail(known.exit_code, str(known))
     except Exception as error:
         _fail_internally(error)
 
@@ -163,7 +190,9 @@ def _version() -> str:
 
 
 def _fail(exit_code: int, message: str) -> typing.NoReturn:
-    print(f"error: {message}", file=sys.stderr)
+    # On one line, whatever characters a path in it has.
+    line = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in message)
+    print(f"error: {line}", file=sys.stderr)
     sys.exit(exit_code)
 
 

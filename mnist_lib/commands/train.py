@@ -23,10 +23,10 @@ def _train() -> None:
     from mnist_lib.distribution import clusters
     from mnist_lib.runs import run_directory
 
-    config = flags.train_config()
     workdir = flags.FLAGS.workdir
     if workdir is not None:
         run_directory.RunDirectory(workdir).check_usable()
+    config = flags.train_config()
     if config.strategy == "multi_worker_mirrored":
         clusters.check_environment()
     tells_results = startup.start_tensorflow(config)

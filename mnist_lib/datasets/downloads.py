@@ -11,7 +11,7 @@ import urllib.parse
 import requests
 import tenacity
 
-from mnist_lib import errors
+from mnist_lib import errors, paths
 from mnist_lib.datasets import catalog, originals
 from mnist_lib.progress import Progress
 
@@ -28,8 +28,14 @@ def download_originals(info: catalog.DatasetInfo, folder: pathlib.Path) -> pathl
     Raises:
       DataNotFoundError: the host cannot be reached or does not have a file.
       CorruptDataError: what arrived is not the original.
+      OutputError, StorageError: it cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    with paths.writing(folder, "Pass a writable --data_dir."):
+        folder.mkdir(parents=True, exist_ok=True)
+        return _download(info, folder)
+
+
+def _download(info: catalog.DatasetInfo, folder: pathlib.Path) -> pathlib.Path:
     for file in info.files:
         path = folder / file.name
         if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256:
@@ -64,10 +70,11 @@ def _may_pass(error: BaseException) -> bool:
     reraise=True,
 )
 def _fetch(url: str, file: catalog.SourceFile, path: pathlib.Path) -> None:
+    path.unlink(missing_ok=True)  # also a link, which is not to be followed
     with (
         requests.get(url, stream=True, timeout=(5, 30)) as response,
         contextlib.closing(Progress(file.num_bytes // 1000, description=f"{file.name}, kB")) as bar,
-        path.open("wb") as stream,
+        path.open("xb") as stream,
     ):
         response.raise_for_status()
         for chunk in response.iter_content(_CHUNK_BYTES):

@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mnist_lib import errors
+from mnist_lib import errors, paths
 from mnist_lib.datasets import decoded, examples, original_order, preparation, splits, tfrecords
-from mnist_lib.datasets.prepared import PreparedDataset
+from mnist_lib.datasets.prepared import READABLE, PreparedDataset
 from mnist_lib.datasets.splits import Split
 
 
@@ -216,12 +216,14 @@ def read_prepared(prepared: PreparedDataset, split: str) -> tuple[np.ndarray, np
     Raises:
       CorruptDataError: names the shard that cannot be read or is incomplete, or the folder
         whose images are not the published ones.
+      DataNotFoundError: a shard may not be read.
     """
-    copy = decoded.read(prepared, split)
-    if copy is not None:
-        return copy
     num_classes = len(prepared.info.class_names)
-    parts = [tfrecords.read_shard(shard, num_classes) for shard in prepared.shards[split]]
+    with paths.reading(prepared.directory, READABLE):
+        copy = decoded.read(prepared, split)
+        if copy is not None:
+            return copy
+        parts = [tfrecords.read_shard(shard, num_classes) for shard in prepared.shards[split]]
     images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     original_order.check(prepared, split, images, labels)
     decoded.write(prepared, split, images, labels)

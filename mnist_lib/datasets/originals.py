@@ -16,7 +16,7 @@ import zlib
 
 import numpy as np
 
-from mnist_lib import errors
+from mnist_lib import errors, paths
 from mnist_lib.datasets import catalog, idx, wrappings
 
 _logger = logging.getLogger(__name__)
@@ -46,18 +46,15 @@ def collect_originals(
     Raises:
       DataNotFoundError: the folder does not have them, or they cannot be read.
       CorruptDataError: a file is not what was published.
+      OutputError, StorageError: `staging` cannot be written.
     """
-    try:
+    with paths.reading(folder, "Pass a --manual_dir that you may read."):
         packed = _collect(info, folder)
-    except OSError as error:
-        raise errors.DataNotFoundError(
-            f"{error.filename or folder}: cannot be read ({error.strerror}). Pass a --manual_dir "
-            "that you may read."
-        ) from error
     if packed is None:
         return folder
-    for file, content in zip(info.files, packed, strict=True):
-        (staging / file.name).write_bytes(content)
+    with paths.writing(staging, "Set TMPDIR to a folder that you may write."):
+        for file, content in zip(info.files, packed, strict=True):
+            (staging / file.name).write_bytes(content)
     return staging
 
 

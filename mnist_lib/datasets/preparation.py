@@ -10,6 +10,7 @@ in `manual_dir`; a download. `synthetic_digits` needs none of them.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import pathlib
@@ -20,7 +21,7 @@ from collections.abc import Iterator
 
 import filelock
 
-from mnist_lib import choices, errors
+from mnist_lib import choices, errors, locks, paths
 from mnist_lib.datasets import catalog, downloads, originals, tfds_internals
 from mnist_lib.datasets.prepared import PreparedDataset, open_prepared
 from mnist_lib.progress import Progress
@@ -29,9 +30,15 @@ _logger = logging.getLogger(__name__)
 
 
 def default_data_dir() -> pathlib.Path:
-    """Returns `$TFDS_DATA_DIR`, or `~/tensorflow_datasets` as TFDS does."""
-    folder = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
-    return pathlib.Path(folder).expanduser()
+    """Returns `$TFDS_DATA_DIR`, or `~/tensorflow_datasets` as TFDS does.
+
+    Raises:
+      ConfigError: the variable holds no path of the file system.
+      OutputError: there is no home directory.
+    """
+    folder = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    paths.check("TFDS_DATA_DIR", folder)
+    return paths.local("data_dir", folder, errors.OutputError)
 
 
 def prepare_dataset(
@@ -61,8 +68,12 @@ def prepare_dataset(
       OutputError, StorageError: it could not be written to `data_dir`.
     """
     choices.check("dataset", name)
-    root = pathlib.Path(data_dir).expanduser() if data_dir else default_data_dir()
-    folder = pathlib.Path(manual_dir).expanduser() if manual_dir else None
+    folder = None if manual_dir is None else paths.local("manual_dir", manual_dir)
+    root = (
+        default_data_dir()
+        if data_dir is None
+        else paths.local("data_dir", data_dir, errors.OutputError)
+    )
     if name != choices.AUTO:
         return _prepare(catalog.dataset_info(name), root, folder, download)
     try:
@@ -104,10 +115,13 @@ def _prepare(
                 f"{info.name}: not prepared in {root}, no --manual_dir given, and {problem}. To "
                 f"train on it, {how}."
             )
-    with tempfile.TemporaryDirectory(prefix="mnist_lib-") as staging:
+    with contextlib.ExitStack() as stack:
         files = None
-        if manual_dir is not None and info.url is not None:  # before anything is created
-            files = originals.collect_originals(info, manual_dir, pathlib.Path(staging))
+        if source == "manual_dir":  # before anything is created
+            assert manual_dir is not None
+            staging = stack.enter_context(_temporary_folder())
+            files = originals.collect_originals(info, manual_dir, staging)
+        paths.check_makeable("data_dir", root)
         with _preparation_lock(root, info):
             if not _is_prepared(directory):  # another process may have been faster
                 _logger.info("Preparing %s in %s, once", info.name, directory)
@@ -120,24 +134,31 @@ def _prepare(
 
 
 def _is_prepared(directory: pathlib.Path) -> bool:
-    return (directory / "dataset_info.json").exists()
+    with paths.reading(directory, "Pass a --data_dir that you may read."):
+        return (directory / "dataset_info.json").exists()
+
+
+@contextlib.contextmanager
+def _temporary_folder() -> Iterator[pathlib.Path]:
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="mnist_lib-")
+    except OSError as error:
+        raise paths.no_temporary_folder(error) from error
+    with folder as name:
+        yield pathlib.Path(name)
 
 
 @contextlib.contextmanager
 def _preparation_lock(root: pathlib.Path, info: catalog.DatasetInfo) -> Iterator[None]:
     """Lets one process at a time prepare `info`; the others wait for it."""
-    try:
+    with paths.writing(root, "Pass a writable --data_dir."):
         root.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(root / f".{info.name}-{info.version}.lock")
-        with contextlib.suppress(filelock.Timeout):
-            lock.acquire(timeout=0)
-        if not lock.is_locked:
-            _logger.info("Waiting for another process that prepares %s in %s", info.name, root)
-            lock.acquire()
-    except OSError as error:
-        raise errors.OutputError(
-            f"{root}: cannot be written ({error.strerror}). Pass a writable --data_dir."
-        ) from error
+    path = root / f".{info.name}-{info.version}.lock"
+    try:
+        lock = locks.acquire(path, "data_dir", timeout=0)
+    except filelock.Timeout:
+        _logger.info("Waiting for another process that prepares %s in %s", info.name, root)
+        lock = locks.acquire(path, "data_dir")
     try:
         yield
     finally:
@@ -152,29 +173,39 @@ def _build_with_tfds(
     import tensorflow_datasets as tfds
 
     unpacked_prefix = f".unpacked-{info.name}-"
-    # What a killed process has left; the lock says that nobody else is at work.
-    for left_over in (
-        *root.glob(f"{unpacked_prefix}*"),
-        *root.glob(f"{info.name}/incomplete.*_{info.version}"),
-    ):
-        shutil.rmtree(left_over)
     progress = Progress(info.num_train + info.num_test, description=f"Preparing {info.name}")
     try:
+        # What a killed process has left; the lock says that nobody else is at work.
+        for left_over in (
+            *root.glob(f"{unpacked_prefix}*"),
+            *root.glob(f"{info.name}/incomplete.*_{info.version}"),
+        ):
+            shutil.rmtree(left_over)
         # TFDS unpacks the originals into its download folder and leaves them there.
         with (
             tfds_internals.silence(),
             contextlib.closing(progress),
-            tempfile.TemporaryDirectory(prefix=unpacked_prefix, dir=root) as unpacked,
+            paths.for_tensorflow(root) as folder,
+            tempfile.TemporaryDirectory(prefix=unpacked_prefix, dir=folder) as unpacked,
+            paths.for_tensorflow(files or root) as originals_folder,
         ):
-            builder = _builder(info, root)
+            builder = _builder(info, folder)
             tfds_internals.accept_verified_files(builder)
             tfds_internals.watch_examples(builder, progress.update)
-            options = tfds.download.DownloadConfig(manual_dir=files, try_download_gcs=False)
+            options = tfds.download.DownloadConfig(
+                manual_dir=originals_folder, try_download_gcs=False
+            )
             builder.download_and_prepare(download_dir=unpacked, download_config=options)
     except (OSError, tf.errors.OpError, tfds_internals.extract_error()) as error:
+        failed = f"{root}: preparing {info.name} failed ({paths.as_named(str(error), root)})."
+        denied = (errno.EACCES, errno.EPERM, errno.EROFS)
+        if isinstance(error, tf.errors.PermissionDeniedError) or (
+            isinstance(error, OSError) and error.errno in denied
+        ):
+            raise errors.OutputError(f"{failed} Pass a writable --data_dir.") from error
         raise errors.StorageError(
-            f"{root}: preparing {info.name} failed ({error}). Free some space (about "
-            "150 MB are needed) and run again; nothing half-written is used."
+            f"{failed} Free some space (about 150 MB are needed) and run again; nothing "
+            "half-written is used."
         ) from error
 
 

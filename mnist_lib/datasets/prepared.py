@@ -7,11 +7,12 @@ import hashlib
 import json
 import pathlib
 
-from mnist_lib import choices, errors
+from mnist_lib import choices, errors, paths
 from mnist_lib.datasets import catalog
 
 # As TFDS writes them unless it is told otherwise.
 _FORMAT, _TEMPLATE = "tfrecord", "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
+READABLE = "Pass a --data_dir that you may read."
 _TFRECORD_FRAMING_BYTES = 16  # per record: uint64 length, two uint32 checksums
 
 
@@ -77,7 +78,19 @@ def open_prepared(
     Raises:
       ConfigError: it is in another format than is read here.
       CorruptDataError: names the file that is wrong.
+      DataNotFoundError: names the file that may not be read.
     """
+    with paths.reading(directory, READABLE):
+        shards = _read_shards(info, directory)
+        for shard in (shard for split in shards.values() for shard in split):
+            shard.path.open("rb").close()
+    return PreparedDataset(info, directory, source, shards)
+
+
+def _read_shards(
+    info: catalog.DatasetInfo, directory: pathlib.Path
+) -> dict[str, tuple[Shard, ...]]:
+    """Returns the files of each split; see `open_prepared`."""
     info_path = directory / "dataset_info.json"
     rebuild = elsewhere(directory)
     try:
@@ -115,7 +128,7 @@ def open_prepared(
                 f"{shards[name][0].path}: the {name} shards have {size} bytes, "
                 f"expected {expected_size}. {rebuild}."
             )
-    return PreparedDataset(info, directory, source, shards)
+    return shards
 
 
 def _check_format(info: catalog.DatasetInfo, directory: pathlib.Path, description: dict) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from mnist_lib import errors
+from mnist_lib import errors, paths
 from mnist_lib.datasets.prepared import Shard, elsewhere
 
 IMAGE_SHAPE = (28, 28, 1)
@@ -30,16 +30,18 @@ def read_shard(shard: Shard, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
     labels = np.empty(shard.num_examples, np.int32)
     position = 0
     try:
-        records = tf.data.TFRecordDataset(str(shard.path)).batch(_READ_BATCH_SIZE)
-        for image_batch, label_batch in records.map(_decode, num_parallel_calls=tf.data.AUTOTUNE):
-            end = position + len(label_batch)
-            if end > shard.num_examples:
-                break
-            images[position:end] = image_batch
-            labels[position:end] = label_batch
-            position = end
-        else:
-            end = position
+        with paths.for_tensorflow(shard.path.parent) as folder:
+            records = tf.data.TFRecordDataset(str(folder / shard.path.name))
+            batches = records.batch(_READ_BATCH_SIZE)
+            for image_batch, label_batch in batches.map(_decode, tf.data.AUTOTUNE):
+                end = position + len(label_batch)
+                if end > shard.num_examples:
+                    break
+                images[position:end] = image_batch
+                labels[position:end] = label_batch
+                position = end
+            else:
+                end = position
     except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
         raise errors.CorruptDataError(
             f"{shard.path}: damaged after example {position} ({error.message}). {rebuild}."

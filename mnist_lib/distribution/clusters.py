@@ -69,15 +69,16 @@ class Cluster:
 
 
 def check_environment() -> None:
-    """Checks `TF_CONFIG`, if it is set, without TensorFlow; quick.
+    """Checks `TF_CONFIG`, if it is set and not empty, without TensorFlow; quick.
+
+    To be called for multi_worker_mirrored alone: no other strategy has a cluster.
 
     Raises:
       ConfigError: it does not describe a cluster that this process can join.
     """
-    if _TF_CONFIG in os.environ:
-        cluster = _from_tf_config(os.environ[_TF_CONFIG])
-        _check_port_is_free(cluster)
-    elif not all(name in os.environ for name in _SLURM):
+    if text := os.environ.get(_TF_CONFIG):
+        _check_port_is_free(_from_tf_config(text))
+    elif not all(os.environ.get(name) for name in _SLURM):
         raise errors.ConfigError(
             "strategy",
             "multi_worker_mirrored needs the environment variable TF_CONFIG, or a Slurm step; to "
@@ -103,9 +104,9 @@ def read_cluster() -> tuple[tf.distribute.cluster_resolver.ClusterResolver, Clus
     check_environment()
     import tensorflow as tf
 
-    if _TF_CONFIG in os.environ:
+    if text := os.environ.get(_TF_CONFIG):
         resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
-        return resolver, _from_tf_config(os.environ[_TF_CONFIG])
+        return resolver, _from_tf_config(text)
     resolver = _slurm_resolver()
     cluster = _cluster(resolver.cluster_spec().as_dict(), "worker", resolver.task_id)
     _check_port_is_free(cluster)
@@ -123,6 +124,11 @@ def _from_tf_config(text: str) -> Cluster:
             'it must be JSON like {"cluster": {"worker": ["host:port", ...]}, "task": {"type": '
             f'"worker", "index": 0}}}} ({type(error).__name__}: {error})'
         ) from error
+    if job == "evaluator":
+        raise _bad_tf_config(
+            "its task is evaluator, which no run needs: workers evaluate as they train. Start "
+            "no such process, or evaluate a run with scripts/evaluate.py"
+        )
     if "ps" in jobs:
         raise _bad_tf_config("it has parameter servers (ps), which Keras 3 does not support")
     if not isinstance(jobs, dict) or not set(jobs) <= {"chief", "worker"}:

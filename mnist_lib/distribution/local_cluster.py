@@ -39,6 +39,8 @@ def run_workers(command: Sequence[str], num_workers: int, *, seconds_to_end: flo
 
     Raises:
       ConfigError: no command, or it cannot be started.
+      BrokenPipeError: whoever reads what this process prints has gone. The workers have
+        ended first, by themselves.
     """
     if not command:
         raise errors.ConfigError("command", "give the script to run after `--`")
@@ -54,7 +56,9 @@ def run_workers(command: Sequence[str], num_workers: int, *, seconds_to_end: flo
             task = {"type": "worker", "index": index}
             config = json.dumps({"cluster": cluster, "task": task})
             workers.append(stack.enter_context(_worker(index, program, config)))
-        return _wait(workers, seconds_to_end)
+        code = _wait(workers, seconds_to_end)
+    sys.stdout.flush()
+    return code
 
 
 class _Worker:
@@ -119,8 +123,10 @@ def _wait(workers: list[_Worker], seconds_to_end: float) -> int:
         assert worker.exit_code is not None
         if worker.exit_code:
             codes.append(worker.exit_code)
-            print(f"worker {worker.index} ended with exit code {worker.exit_code}", file=sys.stderr)
             ended.set()
+            with contextlib.suppress(BrokenPipeError):  # as in `_pass_on`
+                ending = f"ended with exit code {worker.exit_code}"
+                print(f"worker {worker.index} {ending}", file=sys.stderr)
 
     watchers = [threading.Thread(target=watch, args=(worker,)) for worker in workers]
     for watcher in watchers:
@@ -161,9 +167,11 @@ def _passing_signals_to(workers: list[_Worker]) -> Iterator[None]:
 def _pass_on(pipe: typing.IO[str] | None, prefix: str, stream: typing.TextIO) -> None:
     assert pipe is not None
     with pipe:
-        for line in pipe:
-            stream.write(f"{prefix}{line.rstrip()}\n")
-            stream.flush()
+        for line in pipe:  # to its end, or the worker could not go on
+            # A reader that has gone is noticed when all have ended.
+            with contextlib.suppress(BrokenPipeError):
+                stream.write(f"{prefix}{line.rstrip()}\n")
+                stream.flush()
 
 
 def _free_ports(count: int) -> list[int]:

@@ -50,7 +50,14 @@ def _gather(cluster: Cluster, deadline: float) -> str:
     """Waits for the others as chief and answers them; returns who is missing, or ''."""
     port = cluster.port(0)
     with contextlib.ExitStack() as stack:
-        server = stack.enter_context(socket.create_server(("", port)))
+        try:
+            server = stack.enter_context(socket.create_server(("", port)))
+        except OSError as error:
+            raise errors.ConfigError(
+                "cluster",
+                f"port {port} of {cluster.describe(0)} cannot be opened ({error.strerror}); stop "
+                "what uses it, or choose another",
+            ) from error
         connections: dict[int, socket.socket] = {}
         while len(connections) < len(cluster.others()):
             server.settimeout(max(deadline - time.monotonic(), 0.001))

@@ -7,6 +7,7 @@ for them and each is read through, checksums included, before it is trusted. The
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import pathlib
@@ -16,12 +17,13 @@ import shutil
 import keras
 import tensorflow as tf
 
-from mnist_lib import errors
+from mnist_lib import errors, files, paths
 from mnist_lib.training import keras_internals
 
 _logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"ckpt-(\d+)(\.|_temp)")
+_READABLE = "Pass a --workdir that you may read."
 _READ_ERRORS = (tf.errors.OpError, RuntimeError, ValueError, IndexError)
 
 
@@ -58,11 +60,13 @@ def read_model(model: keras.Model, prefix: pathlib.Path, *, averaged: bool = Fal
     if averaged:
         parts.append(tf.train.Checkpoint(averages=_values(model.trainable_variables)))
     try:
-        for part in parts:
-            part.read(str(prefix)).assert_existing_objects_matched().expect_partial()
+        with paths.for_tensorflow(prefix.parent) as folder:
+            for part in parts:
+                read = part.read(str(folder / prefix.name))
+                read.assert_existing_objects_matched().expect_partial()
     except (AssertionError, *_READ_ERRORS) as error:
         raise errors.CheckpointError(
-            f"{prefix}: does not fit model {model.name} ({_first_line(error)})."
+            f"{prefix}: does not fit model {model.name} ({_first_line(error, prefix.parent)})."
         ) from error
 
 
@@ -103,16 +107,19 @@ class CheckpointDirectory:
         prefix = self._prefix(step)
         try:
             self.directory.mkdir(exist_ok=True)
-            self._checkpoint.write(str(prefix))
+            with paths.for_tensorflow(self.directory) as folder:
+                self._checkpoint.write(str(folder / prefix.name))
             for path in self._files(step):
-                _fsync(path)
-            self._write_state(step)
-            _fsync(self.directory)
+                files.sync(path)
+            files.replace_file(self.directory / "checkpoint", _state_file(step))
+            files.sync(self.directory)
         except (OSError, tf.errors.OpError) as error:
-            self._remove(step)
+            with contextlib.suppress(OSError):  # what cannot be removed cannot be read as whole
+                self._remove(step)
             raise errors.StorageError(
-                f"{prefix}: the checkpoint could not be written ({_first_line(error)}). Free "
-                "some space and start again with the same --workdir; older ones are untouched."
+                f"{prefix}: the checkpoint could not be written "
+                f"({_first_line(error, prefix.parent)}). Free some space, or see that you may "
+                "write, and start again with the same --workdir; older ones are untouched."
             ) from error
         # Later steps are of a stretch that was lost: damaged, or of a run that was killed.
         steps = checkpoint_steps(self.directory)
@@ -135,11 +142,12 @@ class CheckpointDirectory:
         self._report_state_file(steps[-1])
         prefix = newest_whole_prefix(self.directory)
         try:
-            self._checkpoint.read(str(prefix)).assert_consumed()
+            with paths.for_tensorflow(prefix.parent) as folder:
+                self._checkpoint.read(str(folder / prefix.name)).assert_consumed()
         except (AssertionError, *_READ_ERRORS) as error:
             raise errors.CheckpointError(
-                f"{prefix}: does not fit this run's model and optimizer ({_first_line(error)}). "
-                "Start again with a new --workdir."
+                f"{prefix}: does not fit this run's model and optimizer "
+                f"({_first_line(error, prefix.parent)}). Start again with a new --workdir."
             ) from error
         return step_of(prefix)
 
@@ -147,11 +155,10 @@ class CheckpointDirectory:
         return self.directory / f"ckpt-{step}"
 
     def _files(self, step: int) -> list[pathlib.Path]:
-        if not self.directory.is_dir():
-            return []
+        paths_there = self.directory.iterdir() if self.directory.is_dir() else ()
         return [
             path
-            for path in self.directory.iterdir()
+            for path in paths_there
             if (match := _NAME.match(path.name)) and int(match[1]) == step
         ]
 
@@ -163,42 +170,38 @@ class CheckpointDirectory:
             else:
                 path.unlink()
 
-    def _write_state(self, step: int) -> None:
-        state = self.directory / "checkpoint"
-        temporary = state.with_name("checkpoint.tmp")
-        temporary.write_text(f'model_checkpoint_path: "ckpt-{step}"\n')
-        _fsync(temporary)
-        temporary.replace(state)
-
     def _report_state_file(self, newest: int) -> None:
-        state_file = self.directory / "checkpoint"
-        expected = f'model_checkpoint_path: "ckpt-{newest}"\n'
-        if not state_file.is_file() or state_file.read_bytes() != expected.encode():
-            _logger.warning(
-                "%s: missing, or does not name ckpt-%d; the folder itself is scanned",
-                state_file,
-                newest,
-            )
+        path = self.directory / "checkpoint"
+        if not path.is_file() or path.read_bytes() != _state_file(newest):
+            text = "%s: missing, or does not name ckpt-%d; the folder itself is scanned"
+            _logger.warning(text, path, newest)
 
 
 def checkpoint_steps(directory: pathlib.Path) -> list[int]:
     """Returns the steps of which there are files in `directory`, ascending."""
-    if not directory.is_dir():
-        return []
-    matches = (_NAME.match(path.name) for path in directory.iterdir())
+    with paths.reading(directory, _READABLE):
+        names = [path.name for path in directory.iterdir()] if directory.is_dir() else []
+    matches = map(_NAME.match, names)
     return sorted({int(match[1]) for match in matches if match})
 
 
 def checkpoint_problem(prefix: pathlib.Path) -> str | None:
-    """Reads a whole checkpoint and says what is wrong with it; None: nothing."""
-    if not prefix.with_name(prefix.name + ".index").is_file():
-        return "incomplete, it has no .index file"
-    try:
-        reader = tf.train.load_checkpoint(str(prefix))
-        for name in reader.get_variable_to_shape_map():
-            reader.get_tensor(name)  # compares the stored CRC32C
-    except _READ_ERRORS as error:
-        return f"damaged ({_first_line(error)})"
+    """Reads a whole checkpoint and says what is wrong with it; None: nothing.
+
+    Raises:
+      DataNotFoundError: it may not be read, which says nothing about it.
+    """
+    with paths.reading(prefix, _READABLE), paths.for_tensorflow(prefix.parent) as folder:
+        for path in filter(pathlib.Path.is_file, prefix.parent.glob(f"{prefix.name}.*")):
+            path.open("rb").close()
+        if not prefix.with_name(prefix.name + ".index").is_file():
+            return "incomplete, it has no .index file"
+        try:
+            reader = tf.train.load_checkpoint(str(folder / prefix.name))
+            for name in reader.get_variable_to_shape_map():
+                reader.get_tensor(name)  # compares the stored CRC32C
+        except _READ_ERRORS as error:
+            return f"damaged ({_first_line(error, prefix.parent)})"
     return None
 
 
@@ -209,8 +212,7 @@ def newest_whole_prefix(directory: pathlib.Path) -> pathlib.Path:
       CheckpointError: there is none.
     """
     damage: list[str] = []
-    for step in reversed(checkpoint_steps(directory)):
-        prefix = directory / f"ckpt-{step}"
+    for prefix in (directory / f"ckpt-{step}" for step in reversed(checkpoint_steps(directory))):
         problem = checkpoint_problem(prefix)
         if problem is None:
             for line in damage:
@@ -228,7 +230,9 @@ def newest_value(directory: pathlib.Path, name: str) -> float | None:
     prefixes = (directory / f"ckpt-{step}" for step in reversed(checkpoint_steps(directory)))
     for prefix in prefixes:
         if checkpoint_problem(prefix) is None:
-            return float(tf.train.load_variable(str(prefix), f"{name}/.ATTRIBUTES/VARIABLE_VALUE"))
+            with paths.for_tensorflow(directory) as folder:
+                key = f"{name}/.ATTRIBUTES/VARIABLE_VALUE"
+                return float(tf.train.load_variable(str(folder / prefix.name), key))
     return None
 
 
@@ -237,14 +241,10 @@ def step_of(prefix: pathlib.Path) -> int:
     return int(prefix.name.removeprefix("ckpt-"))
 
 
-def _fsync(path: pathlib.Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _state_file(step: int) -> bytes:
+    return f'model_checkpoint_path: "ckpt-{step}"\n'.encode()
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: Exception, folder: pathlib.Path) -> str:
     lines = str(getattr(error, "message", error)).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return paths.as_named(lines[0] if lines else type(error).__name__, folder)

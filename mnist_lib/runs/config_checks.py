@@ -7,7 +7,7 @@ import numbers
 import os
 import typing
 
-from mnist_lib import choices, errors
+from mnist_lib import choices, errors, paths
 from mnist_lib.datasets import catalog
 from mnist_lib.distribution import division
 
@@ -46,6 +46,9 @@ def check(config: TrainConfig) -> None:
     """
     for field, hint in typing.get_type_hints(type(config)).items():
         object.__setattr__(config, field, _typed(field, hint, getattr(config, field)))
+    for field in ("data_dir", "manual_dir"):
+        if (path := getattr(config, field)) is not None:
+            paths.check(field, path)
     _check_choices(config)
     _check_ranges(config)
     _check_strategy(config)

@@ -7,12 +7,13 @@ import json
 import os
 import pathlib
 import re
+import socket
 import time
 from collections.abc import Iterator
 
 import filelock
 
-from mnist_lib import errors, files
+from mnist_lib import errors, files, locks, paths
 from mnist_lib.runs import provenance
 from mnist_lib.runs.config import TrainConfig
 
@@ -28,8 +29,13 @@ class RunDirectory:
     """
 
     def __init__(self, path: str | os.PathLike[str]):
-        """Names the folder; makes nothing."""
-        self.path = pathlib.Path(path).expanduser()
+        """Names the folder; makes nothing.
+
+        Raises:
+          ConfigError: it is not a path of the file system.
+          OutputError: it begins with `~`, and there is no home directory.
+        """
+        self.path = paths.local("workdir", path, errors.OutputError)
         self.checkpoints = self.path / "checkpoints"
         self.best = self.path / "best"
         self.config_path = self.path / "config.json"
@@ -40,33 +46,34 @@ class RunDirectory:
         """Returns the configuration the run was started with; None if there is none.
 
         Raises:
-          CorruptDataError: the file cannot be read or understood.
+          DataNotFoundError: the file may not be read.
+          CorruptDataError: the file cannot be understood.
         """
-        if not self.config_path.is_file():
-            return None
         with _reading(self.config_path):
+            if not self.config_path.is_file():
+                return None
             return TrainConfig.from_json(self.config_path.read_text())
 
     def read_results(self) -> dict | None:
         """Returns the results of a finished run; None if it is not finished.
 
         Raises:
-          CorruptDataError: the file cannot be read or understood.
+          DataNotFoundError, CorruptDataError: as for `read_config`.
         """
-        if not self.results_path.is_file():
-            return None
         with _reading(self.results_path):
+            if not self.results_path.is_file():
+                return None
             return dict(**json.loads(self.results_path.read_text()))
 
     def read_provenance(self) -> list[dict]:
         """Returns what each process that worked on the run was, the first one first.
 
         Raises:
-          CorruptDataError: the file cannot be read or understood.
+          DataNotFoundError, CorruptDataError: as for `read_config`.
         """
-        if not self.provenance_path.is_file():
-            return []
         with _reading(self.provenance_path):
+            if not self.provenance_path.is_file():
+                return []
             return [dict(**entry) for entry in json.loads(self.provenance_path.read_text())]
 
     def first_facts(self) -> dict:
@@ -110,13 +117,7 @@ class RunDirectory:
         Raises:
           OutputError: it cannot be made or written, or it holds something other than a run.
         """
-        there = self.path.absolute()
-        while not there.exists() and there != there.parent:
-            there = there.parent
-        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-            raise errors.OutputError(
-                f"{there}: is not a writable directory. Pass another --workdir."
-            )
+        paths.check_makeable("workdir", self.path)
         if self.path.exists() and self.read_config() is None and self._foreign_files():
             raise errors.OutputError(
                 f"{self.path}: is not empty and holds no config.json of a run "
@@ -131,22 +132,14 @@ class RunDirectory:
           OutputError: another process trains in it, or it cannot be made.
         """
         owner_path = self.path / ".lock-owner"
-        lock = filelock.FileLock(self.path / ".lock")
-        try:
+        with paths.writing(self.path, "Pass another --workdir."):
             self.path.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=0)
-        except filelock.Timeout as error:
-            owner = owner_path.read_text() if owner_path.is_file() else "unknown"
-            raise errors.OutputError(
-                f"{self.path}: in use by pid {owner}. Wait for it, stop it, or pass another "
-                "--workdir."
-            ) from error
-        except OSError as error:
-            raise errors.OutputError(
-                f"{self.path}: cannot be made ({error.strerror}). Pass another --workdir."
-            ) from error
         try:
-            owner_path.write_text(str(os.getpid()))
+            lock = locks.acquire(self.path / ".lock", "workdir", timeout=0)
+        except filelock.Timeout as error:
+            raise errors.OutputError(f"{self.path}: {_in_use(owner_path)}") from error
+        try:
+            write_atomically(owner_path, f"{os.getpid()} {socket.gethostname()}\n")
             yield
         finally:
             owner_path.unlink(missing_ok=True)
@@ -165,6 +158,15 @@ class RunDirectory:
         entries = [*self.read_provenance(), provenance.process_facts() | facts]
         write_atomically(self.provenance_path, _to_json(entries))
         return list(provenance.differences(entries[0], entries[-1]))
+
+    def discard_results(self) -> None:
+        """Removes `results.json`, if a finished run goes on.
+
+        Raises:
+          StorageError: it could not be removed.
+        """
+        with paths.writing(self.results_path, "Pass another --workdir."):
+            self.results_path.unlink(missing_ok=True)
 
     def write_results(self, results: dict) -> None:
         """Writes `results.json`, the mark of a finished run."""
@@ -191,32 +193,38 @@ def new_workdir(dataset: str, model: str, root: str | os.PathLike[str] = "runs")
         except FileExistsError:
             continue
         except OSError as error:
-            raise errors.OutputError(
-                f"{folder}: cannot be made ({error.strerror}). Pass a --workdir you can write."
-            ) from error
+            raise paths.unwritable(error, folder, "Pass a --workdir you can write.") from error
     raise errors.OutputError(f"{root}: has a thousand runs of {name}. Pass a --workdir.")
+
+
+def _in_use(owner_path: pathlib.Path) -> str:
+    """Says who holds a run directory, and what to do."""
+    try:
+        pid, *host = owner_path.read_text(errors="replace").split()
+    except (OSError, ValueError):  # not written yet, or by an older version
+        pid, host = "unknown", []
+    owner = " on ".join([f"pid {pid}", *host])
+    if host and host != [socket.gethostname()]:
+        owner += f" (look on {host[0]} whether it still runs)"
+    return f"in use by {owner}. Wait for it, stop it, or pass another --workdir."
 
 
 def write_atomically(path: pathlib.Path, text: str) -> None:
     """Writes a file so that it is either the old one or all of the new one.
 
     Raises:
-      StorageError: it could not be written.
+      OutputError, StorageError: it could not be written.
     """
-    try:
+    with paths.writing(path, "Start again with the same --workdir when it can."):
         files.replace_file(path, text.encode())
-    except OSError as error:
-        raise errors.StorageError(
-            f"{path}: cannot be written ({error.strerror}). Free some space and start again "
-            "with the same --workdir."
-        ) from error
 
 
 @contextlib.contextmanager
 def _reading(path: pathlib.Path) -> Iterator[None]:
     try:
-        yield
-    except (OSError, ValueError, TypeError) as error:  # ConfigError is a ValueError
+        with paths.reading(path, "Pass a --workdir that you may read."):
+            yield
+    except (ValueError, TypeError) as error:  # ConfigError is a ValueError
         raise errors.CorruptDataError(
             f"{path}: cannot be used ({error}). Restore it from a copy, or pass a new --workdir."
         ) from error
