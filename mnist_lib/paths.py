@@ -148,9 +148,9 @@ def as_error(error: OSError) -> errors.MnistLibError | None:
     if error.errno in (errno.EACCES, errno.EPERM):
         is_output = not os.path.lexists(path) or os.access(path, os.R_OK)
     if is_output:
-        return unwritable(error, path, "Name a place that you may write to.")
+        return unwritable(error, path, "See that it can be written.")
     return errors.DataNotFoundError(
-        f"{path}: cannot be read ({cause(error)}). Name one that is there and that you may read."
+        f"{path}: cannot be read ({cause(error)}). See that it is there and that you may read it."
     )
 
 

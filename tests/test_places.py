@@ -70,7 +70,7 @@ def refused(call, *arguments, **options) -> str:
 
 
 @pytest.fixture(params=["unset", "empty", "not there"])
-def no_home(request, monkeypatch):
+def no_home(request, monkeypatch, tmp_path):
     def unknown(_user):
         raise KeyError
 
@@ -80,18 +80,18 @@ def no_home(request, monkeypatch):
     if request.param == "unset":
         monkeypatch.delenv("HOME", raising=False)
     else:
-        monkeypatch.setenv("HOME", "" if request.param == "empty" else "/nonexistent/home")
+        monkeypatch.setenv("HOME", "" if request.param == "empty" else f"{tmp_path}/home")
 
 
-def test_without_a_home_directory_nothing_is_made_and_the_path_is_named(no_home):
+def test_without_a_home_directory_nothing_is_made_and_the_path_is_named(no_home, tmp_path):
     text = refused(mnist_lib.prepare_dataset, "synthetic_digits", download=False)
     assert text.startswith("OutputError: ~/tensorflow_datasets: ")
     assert "home directory" in text
     assert "--data_dir" in text
-    assert not pathlib.Path("/nonexistent").exists()
     assert refused(run_directory.RunDirectory, "~/run").startswith("OutputError: ~/run: ")
-    text = refused(mnist_lib.prepare_dataset, "mnist", data_dir="/nonexistent", manual_dir="~")
+    text = refused(mnist_lib.prepare_dataset, "mnist", data_dir=tmp_path, manual_dir="~")
     assert text.startswith("DataNotFoundError: ~: ")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_empty_home_is_none(monkeypatch, tmp_path):
@@ -190,6 +190,7 @@ note("closed config", run(folder / "run").read_config)
 note("closed results", run(folder / "run").read_results)
 note("closed lock", lambda: lock(folder / "locked"))
 note("not ours to write in", lambda: lock(folder / "new"))
+note("closed checkpoints", run(folder / "half").check_usable)
 print(json.dumps(answers))
 """
 
@@ -198,9 +199,11 @@ def test_what_belongs_to_others_is_named_with_the_cause(nobody, open_folder):
     data = open_folder / "data/mnist/3.0.1"
     for folder in (open_folder / "closed", open_folder / "originals", data):
         folder.mkdir(parents=True)
-    for name in ("run", "locked"):
+    for name in ("run", "locked", "half", "half/checkpoints"):
         (open_folder / name).mkdir(mode=0o755)
+    (open_folder / "half/config.json").write_text(mnist_lib.recipe("linear").to_json())
     (open_folder / "locked").chmod(0o777)
+    (open_folder / "half").chmod(0o777)
     closed = [
         open_folder / "run/config.json",
         open_folder / "run/results.json",
@@ -235,6 +238,7 @@ def test_what_belongs_to_others_is_named_with_the_cause(nobody, open_folder):
         "closed workdir to train in": "/closed",
         "workdir in closed": "/closed",
         "closed lock": "/locked/.lock",
+        "closed checkpoints": "/half/checkpoints",
         "not ours to write in": "",
     }
     for name, path in writing.items():
@@ -461,6 +465,26 @@ def test_odd_names_without_a_way_round_are_refused(monkeypatch, tmp_path):
     text = refused(run_directory.RunDirectory(tmp_path / "lr[0.1]").check_usable)
     assert "lr[0.1]: has characters that TensorFlow takes for a pattern" in text
     run_directory.RunDirectory(tmp_path / "lr0.1").check_usable()
+
+
+@pytest.mark.parametrize("make", ["file", "link"])
+def test_a_run_that_no_folder_can_be_made_for_is_refused(make, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    if make == "file":
+        pathlib.Path("runs").touch()
+    else:
+        pathlib.Path("runs").symlink_to("/nowhere/at/all")
+    text = refused(run_directory.new_workdir, "mnist", "cnn")
+    assert text.startswith("OutputError: runs/")
+    assert "cannot be written" in text
+
+
+def test_a_flag_file_that_is_none_is_refused(tmp_path):
+    for path in (sys.executable, tmp_path, tmp_path / "nowhere"):
+        done = run_command("train", f"--flagfile={path}")
+        assert done.returncode == os.EX_USAGE
+        assert done.stderr.startswith("error: ")
+        assert done.stderr.count("\n") == 1
 
 
 # Locks and links.

@@ -181,7 +181,7 @@ def _parse(doc: str | None, arguments: Sequence[str] | None) -> list[str]:
         flags.DEFINE_flag(flag, module_name="absl.app")
     try:
         return flags.FLAGS(["", *(sys.argv[1:] if arguments is None else arguments)])[1:]
-    except flags.Error as error:
+    except (flags.Error, UnicodeDecodeError) as error:  # the second: of a --flagfile
         _fail(os.EX_USAGE, f"{error} (--help lists the flags)")
 
 

@@ -117,7 +117,9 @@ class RunDirectory:
         Raises:
           OutputError: it cannot be made or written, or it holds something other than a run.
         """
-        paths.check_makeable("workdir", self.path)
+        folders = ("checkpoints", "best", "train", "validation", "test")
+        for path in (self.path, *(self.path / name for name in folders)):
+            paths.check_makeable("workdir", path)
         if self.path.exists() and self.read_config() is None and self._foreign_files():
             raise errors.OutputError(
                 f"{self.path}: is not empty and holds no config.json of a run "
@@ -190,9 +192,9 @@ def new_workdir(dataset: str, model: str, root: str | os.PathLike[str] = "runs")
         try:
             folder.mkdir(parents=True)
             return folder
-        except FileExistsError:
-            continue
         except OSError as error:
+            if os.path.lexists(folder):  # somebody else was there first
+                continue
             raise paths.unwritable(error, folder, "Pass a --workdir you can write.") from error
     raise errors.OutputError(f"{root}: has a thousand runs of {name}. Pass a --workdir.")
 
