@@ -1,15 +1,20 @@
 """Process-wide settings, applied by the commands and on request, never at import.
 
-What each of them gains is measured by `scripts/benchmark.py --measure=settings`.
+What each of them gains is measured by `scripts/benchmark.py --measure=settings`. Here, too,
+is what a process must be to use TensorFlow: not a fork of one that has.
 """
 
 from __future__ import annotations
 
 import ctypes
+import json
 import os
+import pathlib
 import platform
 import sys
 from collections.abc import Iterable
+
+from mnist_lib import errors
 
 _MIB = 1 << 20
 # mallopt(3): each parameter's number in glibc's <malloc.h>, and the bytes it would be set to.
@@ -57,6 +62,7 @@ RECORDED_VARIABLES = (
 )
 
 _applied: dict = {"malloc": {}, "deterministic": False, "seed": None}
+_fork = {"lost_tensorflow": False}
 
 
 def configure_before_tensorflow(
@@ -118,9 +124,10 @@ def applied_settings() -> dict:
     Returns:
       `malloc`, the bytes of each parameter that was set here; `deterministic` and `seed`,
       as `make_deterministic` was asked; `environment`, those of `RECORDED_VARIABLES` that
-      are set; and, once TensorFlow is imported, `intra_op_threads` and
-      `inter_op_threads` (0: TensorFlow chooses) and `tensor_float_32`, which matters on
-      GPUs alone and is left as TensorFlow has it. All of it can be written as JSON.
+      are set. Once TensorFlow is imported, `intra_op_threads` and `inter_op_threads` (0:
+      TensorFlow chooses), `tensor_float_32`, which matters on GPUs alone and is left as
+      TensorFlow has it, `auto_jit` and `functions_run_eagerly`. Once Keras is, `keras` with
+      its settings, wherever they come from. All of it can be written as JSON.
     """
     settings = {
         **_applied,
@@ -136,5 +143,85 @@ def applied_settings() -> dict:
             "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads(),
             "inter_op_threads": tf.config.threading.get_inter_op_parallelism_threads(),
             "tensor_float_32": tf.config.experimental.tensor_float_32_execution_enabled(),
+            "auto_jit": tf.config.optimizer.get_jit(),
+            "functions_run_eagerly": tf.config.functions_run_eagerly(),
+        }
+    if "keras" in sys.modules:
+        import keras
+
+        settings["keras"] = {
+            "backend": keras.config.backend(),
+            "dtype_policy": keras.config.dtype_policy().name,
+            "epsilon": keras.config.epsilon(),
+            "floatx": keras.config.floatx(),
+            "image_data_format": keras.config.image_data_format(),
         }
     return settings
+
+
+def check_floatx() -> None:
+    """Checks that Keras's default dtype is float32, in which configured runs compute.
+
+    Raises:
+      ConfigError: it is another; says where it was set.
+    """
+    import keras
+
+    floatx = keras.config.floatx()
+    if floatx == "float32":
+        return
+    file = _keras_settings_file()
+    try:
+        in_file = json.loads(file.read_text()).get("floatx")
+    except (OSError, ValueError):  # Keras goes on without it, too
+        in_file = None
+    where = str(file) if in_file == floatx else "keras.config.set_floatx"
+    raise errors.ConfigError(
+        "floatx",
+        f"is {floatx}, set by {where}; what a configuration describes computes in float32 or as "
+        "mixed_precision says. Set it to float32, or give a model of your own to "
+        "mnist_lib.Trainer",
+    )
+
+
+def _keras_settings_file() -> pathlib.Path:
+    """Returns where Keras looks for its settings."""
+    folder = os.environ.get("KERAS_HOME")
+    if folder is None:
+        home = os.path.expanduser("~")
+        folder = os.path.join(home if os.access(home, os.W_OK) else "/tmp", ".keras")
+    return pathlib.Path(os.path.expanduser(folder), "keras.json")
+
+
+def check_not_forked() -> None:
+    """Checks that this process can use TensorFlow.
+
+    Raises:
+      ConfigError: it was forked from one that had used it. The first operation would wait
+        for threads that only the parent has, for ever.
+    """
+    if _fork["lost_tensorflow"]:
+        raise errors.ConfigError(
+            "start_method",
+            "this process was forked from one that had used TensorFlow, which cannot go on in "
+            "it; start it with multiprocessing.get_context('spawn') or 'forkserver'",
+        )
+
+
+def _note_fork() -> None:
+    """Notes, in a process that was just forked, whether its parent had used TensorFlow."""
+    # Not imported: a thread of the parent may have been about to.
+    config = getattr(sys.modules.get("tensorflow"), "config", None)
+    if config is None:
+        return
+    # What is refused once TensorFlow has begun to work, and only then.
+    threads = config.threading.get_inter_op_parallelism_threads()
+    try:
+        config.threading.set_inter_op_parallelism_threads(threads + 1)
+    except RuntimeError:
+        _fork["lost_tensorflow"] = True
+    else:
+        config.threading.set_inter_op_parallelism_threads(threads)
+
+
+os.register_at_fork(after_in_child=_note_fork)

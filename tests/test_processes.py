@@ -13,9 +13,11 @@ import venv
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import mnist_lib
-from mnist_lib import choices
+from mnist_lib import choices, runtime
+from mnist_lib.runs import provenance
 
 PACKAGE = pathlib.Path(mnist_lib.__file__).parent
 
@@ -27,7 +29,7 @@ def run_python(code: str, *arguments: object, **environment: str):
         capture_output=True,
         text=True,
         env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"} | environment,
-        timeout=240,
+        timeout=90,
         check=False,
     )
 
@@ -207,6 +209,114 @@ def test_trainers_in_two_threads_train_as_one_after_the_other(small_dataset, num
         return [one.loss for one in metrics], evaluation.loss
 
     assert _in_threads(trained, [1, 2]) == [trained(1), trained(2)]
+
+
+_FORKS = """
+import multiprocessing, os
+import numpy as np
+import mnist_lib
+from mnist_lib import runtime
+
+def in_fork(function):
+    number = os.fork()
+    if number:
+        return os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
+    try:
+        function()
+        code = 0
+    except mnist_lib.errors.ConfigError as error:
+        print(error, flush=True)
+        code = error.exit_code
+    os._exit(code)
+
+def mean(number):
+    split = mnist_lib.Split("train", np.full((2, 3, 3, 1), number, np.uint8), np.zeros(2, int))
+    return float(split.images.mean())
+
+def build():
+    assert mnist_lib.build_model("linear").count_params() == 7850
+
+print(in_fork(runtime.check_not_forked), "nothing imported")
+import keras
+import tensorflow as tf
+print(in_fork(build), "imported and not used")
+print(tf.config.threading.get_inter_op_parallelism_threads(), "threads")
+tf.constant(1.0)
+print(in_fork(build), "used")
+print(in_fork(lambda: in_fork(build)), "a fork of a fork")
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    print(pool.map(mean, [1, 2]), "without TensorFlow")
+build()
+"""
+
+
+def test_a_fork_of_a_process_that_used_tensorflow_is_refused_it():
+    done = run_python(_FORKS)
+    lines = done.stdout.splitlines()
+    refused = "start_method: this process was forked from one that had used TensorFlow, which"
+    assert [line.startswith(refused) for line in (lines[3], lines[5])] == [True, True], done.stderr
+    assert lines[3].endswith("get_context('spawn') or 'forkserver'")
+    assert [line for line in lines if not line.startswith(refused)] == [
+        "0 nothing imported",
+        "0 imported and not used",
+        "0 threads",
+        f"{os.EX_USAGE} used",
+        "0 a fork of a fork",
+        "[1.0, 2.0] without TensorFlow",
+    ], done.stderr
+
+
+_SETTINGS = """
+import json, sys
+from mnist_lib import runtime
+assert "keras" not in runtime.applied_settings()
+import keras
+if sys.argv[1:]:
+    keras.config.set_floatx(sys.argv[1])
+print(json.dumps(runtime.applied_settings()["keras"]))
+try:
+    runtime.check_floatx()
+except runtime.errors.ConfigError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("call", ["", "float16"])
+def test_keras_settings_are_recorded_and_another_floatx_refused(tmp_path, call):
+    """As its file has them, and as a call does."""
+    file = tmp_path / "keras.json"
+    file.write_text('{"floatx": "float64", "epsilon": 1e-5, "image_data_format": "channels_first"}')
+    done = run_python(_SETTINGS, *call.split(), KERAS_HOME=str(tmp_path))
+    recorded, refused = done.stdout.splitlines()
+    assert json.loads(recorded) == {
+        "backend": "tensorflow",
+        "dtype_policy": call or "float64",
+        "epsilon": 1e-5,
+        "floatx": call or "float64",
+        "image_data_format": "channels_first",
+    }
+    where = "keras.config.set_floatx" if call else file
+    assert refused.startswith(f"floatx: is {call or 'float64'}, set by {where}; what a ")
+
+
+def test_what_is_in_force_by_calls_is_recorded_and_differences_are_said(monkeypatch):
+    first = runtime.applied_settings()
+    runtime.check_floatx()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    keras.config.set_epsilon(1e-6)
+    tf.config.optimizer.set_jit("autoclustering")
+    try:
+        now = runtime.applied_settings()
+    finally:
+        keras.config.set_epsilon(first["keras"]["epsilon"])
+        tf.config.optimizer.set_jit(False)
+    said = list(
+        provenance.differences({"runtime": first}, {"runtime": json.loads(json.dumps(now))})
+    )
+    assert "runtime keras epsilon was 1e-07, is 1e-06" in said
+    assert "runtime environment OMP_NUM_THREADS was None, is 1" in said
+    assert any(line.startswith("runtime auto_jit was ") for line in said)
+    assert len(said) == 3
 
 
 _STRICTLY_TYPED = """

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import metadata
+from typing import Any
 
 from mnist_lib import version
 
@@ -36,13 +37,15 @@ def process_facts() -> dict:
 def differences(first: dict, now: dict) -> Iterator[str]:
     """Yields what may make a resumed run differ in rounding, a line for each."""
     for name in _DECIDES_BITS:
-        before, after = first.get(name), now.get(name)
-        if isinstance(before, dict) and isinstance(after, dict):
-            for key in sorted(before.keys() | after.keys()):
-                if before.get(key) != after.get(key):
-                    yield f"{name} {key} was {before.get(key)}, is {after.get(key)}"
-        elif before != after:
-            yield f"{name} was {before}, is {after}"
+        yield from _changes(name, first.get(name), now.get(name))
+
+
+def _changes(name: str, before: Any, after: Any) -> Iterator[str]:
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in sorted(before.keys() | after.keys()):
+            yield from _changes(f"{name} {key}", before.get(key), after.get(key))
+    elif before != after:
+        yield f"{name} was {before}, is {after}"
 
 
 def _git_commit() -> str | None:
