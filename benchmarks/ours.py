@@ -23,14 +23,14 @@ class OurLoop:
         data = arrays.read(task.arrays)
         train = mnist_lib.Split("train", data.train_images, data.train_labels)
         strategy = mnist_lib.create_strategy(config.strategy)
-        self._trainer = configured.build_trainer(config, len(train), 10, strategy)
+        validation = mnist_lib.Split("validation", data.validation_images, data.validation_labels)
+        dataset = mnist_lib.ImageDataset("arrays", train, validation, validation)
+        self._trainer = configured.build_trainer(config, dataset, strategy)
         batches = mnist_lib.train_batches(train, config.batch_size, seed=config.seed)
         self._batches = iter(self._trainer.distribute(batches))
         model = self._trainer.model
         self._evaluator = mnist_lib.Evaluator(model, loss=config.loss, strategy=strategy)
-        self._validation = mnist_lib.Split(
-            "validation", data.validation_images, data.validation_labels
-        )
+        self._validation = validation
 
     def train(self, num_steps: int) -> Turn:
         started = time.perf_counter()

@@ -37,6 +37,8 @@ if typing.TYPE_CHECKING:
     from mnist_lib.parity.check import ParityReport as ParityReport
     from mnist_lib.parity.check import check_replica_parity as check_replica_parity
     from mnist_lib.parity.synchronize import synchronize_batch_norm as synchronize_batch_norm
+    from mnist_lib.runs.callbacks import RunProgress as RunProgress
+    from mnist_lib.runs.checkpoints import checkpoint_of as checkpoint_of
     from mnist_lib.runs.config import TrainConfig as TrainConfig
     from mnist_lib.runs.config import recipe as recipe
     from mnist_lib.runs.experiment import train_and_evaluate as train_and_evaluate
@@ -64,6 +66,8 @@ _MODULE_OF = {
         "models.layers": ("Dropout",),
         "parity.check": ("ParityReport", "check_replica_parity"),
         "parity.synchronize": ("synchronize_batch_norm",),
+        "runs.callbacks": ("RunProgress",),
+        "runs.checkpoints": ("checkpoint_of",),
         "runs.config": ("TrainConfig", "recipe"),
         "runs.experiment": ("train_and_evaluate",),
         "runs.finished_runs": ("evaluate", "load_config", "load_model", "predict"),

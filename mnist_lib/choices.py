@@ -14,6 +14,10 @@ from mnist_lib import errors
 # MNIST where it can be had, else the embedded synthetic digits.
 AUTO = "auto"
 
+# In the configuration of a run: a part that its user has made, and that no name can build.
+OWN = "own"
+OWN_FIELDS = ("model", "loss", "optimizer")
+
 # Which options each model, and each optimizer, understands.
 MODEL_OPTIONS: dict[str, tuple[str, ...]] = {
     "linear": (),
@@ -52,7 +56,7 @@ def check(field: str, value: Any, names: Iterable[str] | None = None) -> None:
     """Checks that a value is one of those there are.
 
     Args:
-      field: what takes the value.
+      field: what takes the value; those in `OWN_FIELDS` take `OWN`, too.
       value: what was chosen.
       names: what can be chosen; None for `NAMES[field]`.
 
@@ -60,7 +64,7 @@ def check(field: str, value: Any, names: Iterable[str] | None = None) -> None:
       ConfigError: it is none of them; with the reason, where people may expect it.
     """
     names = NAMES[field] if names is None else tuple(names)
-    if value not in names:
+    if value not in names and not (value == OWN and field in OWN_FIELDS):
         asked = str(value)
         why = ""
         if field == "strategy" and ("parameter" in asked or asked == "ps"):
@@ -82,7 +86,7 @@ def check_options(field: str, value: str, given: Mapping[str, Any]) -> None:
     options_of = {"model": MODEL_OPTIONS, "optimizer": OPTIMIZER_OPTIONS}[field]
     check(field, value, options_of)
     for option, setting in given.items():
-        if setting is not None and option not in options_of[value]:
+        if setting is not None and option not in options_of.get(value, ()):
             having = [name for name in options_of if option in options_of[name]]
             raise errors.ConfigError(
                 option, f"{field} {value} has none; leave it out or choose {' or '.join(having)}"

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import mnist_lib
-from mnist_lib.runs import recipes
+from mnist_lib.runs import config as configs
+from mnist_lib.runs import recipes, resuming
 
 
 def test_json_round_trip():
@@ -120,15 +121,39 @@ def test_a_run_does_not_go_on_as_another(field, value):
     config = mnist_lib.TrainConfig()
     other = dataclasses.replace(config, **{field: value})
     with pytest.raises(mnist_lib.errors.ConfigError, match=f"^{field}: is {value}, but the run"):
-        config.check_resumable_as(other)
+        resuming.check_resumable(config, other, 55_000)
 
 
 def test_what_changes_no_step_may_change():
     config = mnist_lib.TrainConfig()
-    config.check_resumable_as(dataclasses.replace(config, checkpoint_every=7, progress=False))
-    config.check_resumable_as(
-        dataclasses.replace(config, num_replicas=2), allow_other_replicas=True
-    )
+    other = dataclasses.replace(config, checkpoint_every=7, progress=False)
+    resuming.check_resumable(config, other, 55_000)
+    other = dataclasses.replace(config, num_replicas=2)
+    resuming.check_resumable(config, other, 55_000, allow_other_replicas=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after", "message"),
+    [
+        ("mlp", {"epochs": 2}, {"epochs": 4}, None),
+        ("mlp", {"epochs": 2}, {"train_steps": 860}, None),
+        ("mlp", {"train_steps": 100, "warmup_steps": 50}, {"train_steps": 200}, None),
+        ("mlp", {"epochs": 2}, {"train_steps": 859}, "can only become longer"),
+        ("mlp", {"epochs": 2}, {"epochs": 1}, "can only become longer"),
+        ("lenet5", {"epochs": 2}, {"epochs": 4}, "the cosine learning rate ends with it"),
+        ("fast", {}, {"train_steps": 300}, "one_cycle .* --init_from=RUN"),
+        ("mlp", {}, {"learning_rate": 0.5}, "learning_rate: .* --init_from=RUN"),
+        ("mlp", {"epochs": 2}, {"epochs": 4, "batch_size": 64}, "batch_size: is 64"),
+    ],
+)
+def test_a_run_may_become_longer_where_no_rate_depends_on_it(name, before, after, message):
+    started = mnist_lib.recipe(name, **before)
+    asked = configs.with_fields(dataclasses.asdict(started), after)
+    if message is None:
+        resuming.check_resumable(started, asked, 55_000)
+    else:
+        with pytest.raises(mnist_lib.errors.ConfigError, match=message):
+            resuming.check_resumable(started, asked, 55_000)
 
 
 def test_recipes_are_valid_and_the_default_is_one():

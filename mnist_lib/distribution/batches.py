@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
@@ -86,6 +86,22 @@ def _is_on_cpus_of_one_process(strategy: tf.distribute.Strategy) -> bool:
     if type(strategy) is not tf.distribute.MirroredStrategy:
         return False
     return not any("GPU" in device for device in strategy.extended.worker_devices)
+
+
+def iterator_over(batches, strategy: tf.distribute.Strategy) -> Iterator:
+    """Returns an iterator over distributed batches, or itself if it is one.
+
+    Raises:
+      ConfigError: each replica would see all of its batches.
+    """
+    num_replicas = strategy.num_replicas_in_sync
+    if isinstance(batches, tf.data.Iterator) and num_replicas > 1:
+        raise errors.ConfigError(
+            "batches",
+            f"are not distributed: each of {num_replicas} replicas would see all of them; pass "
+            "the data set itself, or iter(trainer.distribute(...))",
+        )
+    return iter(batches)
 
 
 def static_batch_size(batches: tf.data.Dataset) -> int:

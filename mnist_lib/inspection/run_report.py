@@ -47,16 +47,14 @@ class RunReport:
     def steps(self, step: int, metrics: TrainMetrics, learning_rate: float, seconds: float) -> None:
         """Tells of the steps up to `step`, which took `seconds`."""
         images_per_second = metrics.num_examples / seconds
-        values = {
-            "loss": metrics.loss,
-            "accuracy": metrics.accuracy,
+        values = metrics.values() | {
             "learning_rate": learning_rate,
             "gradient_norm": metrics.gradient_norm,
             "images_per_second": images_per_second,
         }
         self._summaries.scalars("train", step, values)
         if self._is_chief:
-            shown = f"loss {metrics.loss:.4f}", f"accuracy {metrics.accuracy:.4f}"
+            shown = [f"{name} {value:.4f}" for name, value in metrics.values().items()]
             self._progress.update(step, [*shown, f"{images_per_second:,.0f} images/s"])
 
     def validation(
@@ -66,15 +64,14 @@ class RunReport:
         self._summaries.weights(step, variables)
         line = f"step {step}: {_describe('train', train)}"
         if metrics is not None:
-            values = {"loss": metrics.loss, "accuracy": metrics.accuracy}
+            values = _scalars(metrics)
             self._summaries.scalars("validation", step, values)
             line += f"; {_describe('validation', values)}"
         self.message(line)
 
     def test(self, step: int, metrics: EvalMetrics) -> None:
         """Tells of the test."""
-        values = {"loss": metrics.loss, "accuracy": metrics.accuracy}
-        self._summaries.scalars("test", step, values)
+        self._summaries.scalars("test", step, _scalars(metrics))
 
     def message(self, text: str) -> None:
         """Shows a line that stays."""
@@ -96,4 +93,9 @@ class RunReport:
 
 
 def _describe(split: str, metrics: Mapping[str, float]) -> str:
-    return f"{split} loss {metrics['loss']:.4f}, accuracy {metrics['accuracy']:.4f}"
+    return f"{split} {', '.join(f'{name} {value:.4f}' for name, value in metrics.items())}"
+
+
+def _scalars(metrics: EvalMetrics) -> dict[str, float]:
+    """Returns the metrics that are one number each."""
+    return {name: value for name, value in metrics.values().items() if isinstance(value, float)}

@@ -66,9 +66,9 @@ class RunSummaries:
             with self._writer("train").as_default(step=0):
                 tf.summary.text("config", f"```json\n{config_json}```")
 
-    def graph(self, graph: tf.Graph) -> None:
-        """Writes the graph of the model."""
-        if self._level in ("default", "full"):
+    def graph(self, graph: tf.Graph | None) -> None:
+        """Writes the graph of the model, if it is known."""
+        if graph is not None and self._level in ("default", "full"):
             with self._writer("train").as_default(step=0):
                 tf.summary.graph(graph)
 

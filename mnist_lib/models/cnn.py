@@ -14,6 +14,7 @@ def build_cnn(
     dropout: float = 0.5,
     num_classes: int = 10,
     seed: int = 0,
+    image_shape: layers.ImageShape = layers.MNIST_SHAPE,
 ) -> keras.Model:
     """Builds conv 32 - conv 64 - pool - dropout - 128 - dropout - 10.
 
@@ -21,7 +22,7 @@ def build_cnn(
     pooling is half of it (0.25 and 0.5 by default).
     """
     seeds = layers.layer_seeds(seed)
-    image, x = layers.image_input()
+    image, x = layers.image_input(image_shape)
     x = layers.conv(x, 32, 3, activation, seeds)
     x = layers.conv(x, 64, 3, activation, seeds)
     x = layers.pool(x, pooling)

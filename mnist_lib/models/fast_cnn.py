@@ -8,7 +8,11 @@ from mnist_lib.models import layers
 
 
 def build_fast_cnn(
-    *, activation: str = "relu", num_classes: int = 10, seed: int = 0
+    *,
+    activation: str = "relu",
+    num_classes: int = 10,
+    seed: int = 0,
+    image_shape: layers.ImageShape = layers.MNIST_SHAPE,
 ) -> keras.Model:
     """Builds crop - conv 16 - conv 32 - 128 - 10, 109,210 parameters.
 
@@ -19,7 +23,7 @@ def build_fast_cnn(
     enough; after the first, whose output is the largest, it costs more than it gives.
     """
     seeds = layers.layer_seeds(seed)
-    image, x = layers.image_input()
+    image, x = layers.image_input(image_shape)
     x = keras.layers.Cropping2D(2, name="crop")(x)
     x = layers.conv(x, 16, 4, activation, seeds, strides=2)
     x = layers.conv(x, 32, 3, activation, seeds, strides=2, batch_norm=True)

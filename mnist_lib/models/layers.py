@@ -11,6 +11,9 @@ import tensorflow as tf
 
 from mnist_lib.models import activations, batch_parts, philox
 
+# Height, width and channels.
+ImageShape = tuple[int, int, int]
+MNIST_SHAPE = (28, 28, 1)
 # Of the averages that evaluation uses; Keras's 0.99 is slow for runs of a few hundred steps.
 _BATCH_NORM_MOMENTUM = 0.9
 
@@ -21,9 +24,9 @@ def layer_seeds(seed: int) -> Iterator[int]:
         yield int(child.generate_state(1, np.uint32)[0] >> 1)
 
 
-def image_input() -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """Returns the uint8 input `[N, 28, 28, 1]` and the same scaled to [0, 1]."""
-    image = keras.Input((28, 28, 1), dtype="uint8", name="image")
+def image_input(image_shape: ImageShape) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Returns the uint8 input `[N, H, W, C]` and the same scaled to [0, 1]."""
+    image = keras.Input(image_shape, dtype="uint8", name="image")
     return image, keras.layers.Rescaling(1 / 255, name="scale")(image)
 
 

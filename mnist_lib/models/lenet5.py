@@ -14,6 +14,7 @@ def build_lenet5(
     dropout: float = 0.0,
     num_classes: int = 10,
     seed: int = 0,
+    image_shape: layers.ImageShape = layers.MNIST_SHAPE,
 ) -> keras.Model:
     """Builds conv 6 - pool - conv 16 - pool - 120 - 84 - 10, 61,706 parameters.
 
@@ -23,7 +24,7 @@ def build_lenet5(
     paper.
     """
     seeds = layers.layer_seeds(seed)
-    image, x = layers.image_input()
+    image, x = layers.image_input(image_shape)
     x = layers.conv(x, 6, 5, activation, seeds, padding="same")
     x = layers.pool(x, pooling)
     x = layers.conv(x, 16, 5, activation, seeds)

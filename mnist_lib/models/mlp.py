@@ -8,11 +8,16 @@ from mnist_lib.models import layers
 
 
 def build_mlp(
-    *, activation: str = "relu", dropout: float = 0.2, num_classes: int = 10, seed: int = 0
+    *,
+    activation: str = "relu",
+    dropout: float = 0.2,
+    num_classes: int = 10,
+    seed: int = 0,
+    image_shape: layers.ImageShape = layers.MNIST_SHAPE,
 ) -> keras.Model:
     """Builds 784-512-512-10, 669,706 parameters, dropout after each hidden layer."""
     seeds = layers.layer_seeds(seed)
-    image, x = layers.image_input()
+    image, x = layers.image_input(image_shape)
     x = keras.layers.Flatten()(x)
     for units in (512, 512):
         x = layers.dense(x, units, activation, seeds)

@@ -28,23 +28,8 @@ class _FromRecipe:
 
 FROM_RECIPE: Any = _FromRecipe()
 
-# Fields that do not change what is computed at a given step: a run may be resumed
-# with other values of these.
-FREE_TO_CHANGE = frozenset(
-    {
-        "data_dir",
-        "manual_dir",
-        "download",
-        "steps_per_loop",
-        "checkpoint_every",
-        "summaries",
-        "progress",
-        "worker_timeout_seconds",
-    }
-)
-# Of these, each worker of a run may have its own.
+# Each worker of a run may have its own of these.
 _FREE_FOR_EACH_WORKER = frozenset({"data_dir", "manual_dir", "download", "progress"})
-_REPLICA_FIELDS = frozenset({"strategy", "num_replicas"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +49,9 @@ class TrainConfig:
       augmentation: a name in `choices.NAMES["augmentation"]`.
       model: a key of `choices.MODEL_OPTIONS`.
       activation: a name in `choices.NAMES["activation"]`; None for the model's own.
+      init_from: the run, or the `.keras` file, whose weights it begins with; None for
+        weights drawn by the seed.
+      init_without_head: leave out of `init_from` the last layer if it is of another size.
       pooling: a name in `choices.NAMES["pooling"]`; None for the model's own.
       dropout: rate in [0, 1); None for the model's own.
       loss: a name in `choices.NAMES["loss"]`.
@@ -111,6 +99,8 @@ class TrainConfig:
     activation: str | None = None
     pooling: str | None = None
     dropout: float | None = None
+    init_from: str | None = None
+    init_without_head: bool = False
     loss: str = FROM_RECIPE
     label_smoothing: float = FROM_RECIPE
     optimizer: str = FROM_RECIPE
@@ -194,28 +184,6 @@ class TrainConfig:
         """Returns what all workers of a run must have alike."""
         fields = dataclasses.asdict(self)
         return {name: fields[name] for name in fields if name not in _FREE_FOR_EACH_WORKER}
-
-    def check_resumable_as(self, other: TrainConfig, *, allow_other_replicas: bool = False) -> None:
-        """Checks that a run of this configuration may go on as `other`.
-
-        Args:
-          other: the configuration asked for.
-          allow_other_replicas: whether strategy and number of replicas may differ.
-
-        Raises:
-          ConfigError: names the first field that differs and may not.
-        """
-        free = FREE_TO_CHANGE | (_REPLICA_FIELDS if allow_other_replicas else frozenset())
-        for field in dataclasses.fields(self):
-            ours, theirs = getattr(self, field.name), getattr(other, field.name)
-            if ours != theirs and field.name not in free:
-                remedy = "pass a new --workdir, or leave this out to go on as before"
-                if field.name in _REPLICA_FIELDS:
-                    remedy += ", or pass --allow_other_replicas"
-                raise errors.ConfigError(
-                    field.name,
-                    f"is {theirs}, but the run in --workdir was started with {ours}; {remedy}",
-                )
 
 
 def recipe(name: str, **overrides: Any) -> TrainConfig:

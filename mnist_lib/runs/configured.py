@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import keras
 import tensorflow as tf
@@ -11,7 +12,15 @@ from mnist_lib import choices, errors, models
 from mnist_lib.datasets import catalog, loading
 from mnist_lib.runs import config_checks
 from mnist_lib.runs.config import TrainConfig
-from mnist_lib.training import augmentation, losses, optimizers, trainer
+from mnist_lib.runs.own_parts import OwnParts
+from mnist_lib.training import (
+    augmentation,
+    evaluator,
+    losses,
+    optimizers,
+    own_metrics,
+    trainer,
+)
 
 
 def load_dataset(config: TrainConfig) -> loading.ImageDataset:
@@ -76,13 +85,12 @@ def with_data(
 
 
 def _check_own(config: TrainConfig, data: loading.ImageDataset) -> None:
-    images = data.train
-    if (images.image_shape, images.images.dtype) != ((28, 28, 1), "uint8"):
+    dtype = data.train.images.dtype
+    if config.model != choices.OWN and dtype != "uint8":
         raise errors.ConfigError(
             "model",
-            f"{config.model} takes images of 28x28x1 in uint8, and {data.name} has "
-            f"{'x'.join(map(str, images.image_shape))} in {images.images.dtype}; pass a model of "
-            "your own to mnist_lib.Trainer and Evaluator",
+            f"{config.model} takes images in uint8, and {data.name} has {dtype}; give a model of "
+            "your own that takes them, model=",
         )
     if not len(data.test):  # now, and not when all is trained
         raise errors.ConfigError(
@@ -111,63 +119,105 @@ def data_facts(data: loading.ImageDataset) -> dict:
     }
 
 
-def build_model(config: TrainConfig, num_classes: int) -> keras.Model:
-    """Builds the model that a configuration describes."""
+def build_model(
+    config: TrainConfig,
+    num_classes: int,
+    image_shape: tuple[int, int, int],
+    own: OwnParts | None = None,
+) -> keras.Model:
+    """Builds the model that a configuration describes, or its user's own.
+
+    Raises:
+      ConfigError: it is their own, and they have not passed it; the images are too small.
+    """
+    own = own or OwnParts()
+    if own.model is not None:
+        return own.build_model(config)
+    if config.model == choices.OWN:
+        raise errors.ConfigError(
+            "model", "is the run's own, which no name can build; pass model=, a function of it"
+        )
     return models.build_model(
         config.model,
         activation=config.activation,
         pooling=config.pooling,
         dropout=config.dropout,
         num_classes=num_classes,
+        image_shape=image_shape,
         seed=config.seed,
         mixed_precision=config.mixed_precision,
     )
 
 
 def build_trainer(
-    config: TrainConfig, num_train_examples: int, num_classes: int, strategy: tf.distribute.Strategy
+    config: TrainConfig,
+    data: loading.ImageDataset,
+    strategy: tf.distribute.Strategy,
+    own: OwnParts | None = None,
 ) -> trainer.Trainer:
     """Builds the model, the optimizer and the loop that a configuration describes.
 
     Args:
       config: the configuration.
-      num_train_examples: images to train on, from which its number of steps follows.
-      num_classes: number of logits.
+      data: what to train on.
       strategy: where to train.
+      own: parts that its user has made; None: none.
 
     Raises:
       ConfigError: XLA is asked for and would only slow the model down.
     """
-    schedule = optimizers.LearningRate(
-        config.lr_schedule,
-        config.learning_rate,
-        config.total_steps(num_train_examples),
-        config.warmup_steps,
-    )
+    own = own or OwnParts()
     with strategy.scope():
-        model = build_model(config, num_classes)
+        model = build_model(config, len(data.class_names), data.train.image_shape, own)
         if config.jit_compile:
             _check_gains_by_xla(model)
-        optimizer = optimizers.build_optimizer(
-            config.optimizer,
-            schedule,
-            config.weight_decay,
-            beta_1=config.beta_1,
-            beta_2=config.beta_2,
-            clip_norm=config.clip_norm,
-            ema_momentum=config.ema_momentum,
-            scale_loss=config.mixed_precision == "float16",
-        )
+        build = own.optimizer or functools.partial(_build_optimizer, config, len(data.train))
+        optimizer = build()
     # Evaluation uses `config.loss` as it is.
-    smoothed = losses.smoothed_cross_entropy(config.label_smoothing)
+    loss: losses.Loss = config.loss if own.loss is None else own.loss
+    if config.label_smoothing:
+        loss = losses.smoothed_cross_entropy(config.label_smoothing)
     return trainer.Trainer(
         model,
         optimizer,
-        loss=smoothed if config.label_smoothing else config.loss,
+        loss=loss,
         strategy=strategy,
         augment=augmentation.named_augmentation(config.augmentation, config.seed),
         accumulation_steps=config.accumulation_steps,
         jit_compile=config.jit_compile,
+    )
+
+
+def _build_optimizer(config: TrainConfig, num_train: int) -> keras.optimizers.Optimizer:
+    schedule = optimizers.LearningRate(
+        config.lr_schedule,
+        config.learning_rate,
+        config.total_steps(num_train),
+        config.warmup_steps,
+    )
+    return optimizers.build_optimizer(
+        config.optimizer,
+        schedule,
+        config.weight_decay,
+        beta_1=config.beta_1,
+        beta_2=config.beta_2,
+        clip_norm=config.clip_norm,
+        ema_momentum=config.ema_momentum,
+        scale_loss=config.mixed_precision == "float16",
+    )
+
+
+def build_evaluator(
+    config: TrainConfig, model: keras.Model, strategy: tf.distribute.Strategy, own: OwnParts
+) -> evaluator.Evaluator:
+    """Builds what a run is evaluated with."""
+    with strategy.scope():
+        metrics = own.metrics() if own.metrics is not None else (own_metrics.ACCURACY,)
+    return evaluator.Evaluator(
+        model,
+        loss=config.loss if own.loss is None else own.loss,
+        metrics=metrics,
+        strategy=strategy,
     )
 
 

@@ -7,6 +7,9 @@ import copy
 import dataclasses
 import logging
 import os
+from collections.abc import Callable, Sequence
+
+import keras
 
 from mnist_lib import choices, errors
 from mnist_lib.datasets import loading, preparation
@@ -16,10 +19,14 @@ from mnist_lib.runs import (
     configured,
     interruption,
     opening,
+    own_parts,
     provenance,
+    resuming,
     run_directory,
 )
+from mnist_lib.runs.callbacks import Callback
 from mnist_lib.runs.config import TrainConfig
+from mnist_lib.training import losses, own_metrics
 
 _logger = logging.getLogger(__name__)
 
@@ -29,6 +36,11 @@ def train_and_evaluate(
     workdir: str | os.PathLike[str] | None = None,
     *,
     data: loading.ImageDataset | None = None,
+    model: Callable[[], keras.Model] | None = None,
+    optimizer: Callable[[], keras.optimizers.Optimizer] | None = None,
+    loss: losses.Loss | None = None,
+    metrics: Callable[[], own_metrics.Metrics] | None = None,
+    callbacks: Sequence[Callback] = (),
     allow_other_replicas: bool = False,
 ) -> dict:
     """Trains to the end, resuming if `workdir` holds a run, and tests once.
@@ -38,15 +50,28 @@ def train_and_evaluate(
       workdir: the run directory, made with its parents; None for a new one in `runs/`.
       data: what to train on, instead of loading `config.dataset`. `train_size` chooses of
         it; its validation split is used as it is, and `config.json` says how large it is.
+      model: a function that returns a new model, to be used in place of `config.model`. It
+        is called under the strategy, with Keras's seeds drawn from `config.seed` and in
+        `config.mixed_precision`.
+      optimizer: likewise, in place of `config.optimizer` and its fields.
+      loss: as for `Trainer`, in place of `config.loss`.
+      metrics: returns what `Evaluator` takes, called likewise; None for the accuracy.
+      callbacks: called with an `mnist_lib.RunProgress` after each validation. If one returns
+        what is true, the run stops there, saved, to be gone on with.
       allow_other_replicas: whether a run may go on with another strategy or number
         of replicas than it was started with (no longer bitwise the same then).
 
+    What no file can rebuild (`data`, `model`, `optimizer`, `loss`) is passed again whenever the
+    run goes on, and compared with what it was started with: images, labels, names and shapes
+    of variables, hashes of configurations. In `config.json` it is `"own"`.
+
     Returns:
-      What `results.json` holds. A finished run returns it and takes no step.
+      What `results.json` holds. A finished run returns it and takes no step, unless it is
+      asked for more steps, which a constant learning rate allows.
 
     Raises:
-      ConfigError: `workdir` holds a run of another configuration or other data, or the
-        configuration does not fit `data`.
+      ConfigError: `workdir` holds a run of another configuration, other data or other
+        parts, or the configuration does not fit `data`.
       OutputError: `workdir` cannot be used.
       DataNotFoundError, CorruptDataError: from loading the data.
       DivergedError: loss or gradient became infinite or NaN.
@@ -54,6 +79,10 @@ def train_and_evaluate(
       WorkerLostError: another worker of the run is lost or has failed.
       CheckpointError, StorageError: from reading or writing checkpoints.
     """
+    own = own_parts.OwnParts(
+        model=model, optimizer=optimizer, loss=loss, metrics=metrics, callbacks=callbacks
+    )
+    config = own.named_in(config)
     if data is not None:
         config, data = configured.with_data(config, data)
     else:
@@ -62,10 +91,20 @@ def train_and_evaluate(
         results = _finished_results(
             run_directory.RunDirectory(workdir), config, allow_other_replicas, data
         )
-        if results is not None:
+        if results is not None and not own.are_any:
             return results
     elif config.strategy == "multi_worker_mirrored":
         raise errors.ConfigError("workdir", "several workers need one; pass the same to all")
+    return _run_with_workers(config, workdir, data, own, allow_other_replicas)
+
+
+def _run_with_workers(
+    config: TrainConfig,
+    workdir: str | os.PathLike[str] | None,
+    data: loading.ImageDataset | None,
+    own: own_parts.OwnParts,
+    allow_other_replicas: bool,
+) -> dict:
     strategy = strategies.create_strategy(
         config.strategy,
         config.num_replicas,
@@ -77,13 +116,14 @@ def train_and_evaluate(
         division.check_divides(
             config.batch_size, strategy.num_replicas_in_sync, config.accumulation_steps
         )
-        return _run(config, workdir, data, allow_other_replicas, workers)
+        return _run(config, workdir, data, own, allow_other_replicas, workers)
 
 
 def _run(
     config: TrainConfig,
     workdir: str | os.PathLike[str] | None,
     data: loading.ImageDataset | None,
+    own: own_parts.OwnParts,
     allow_other_replicas: bool,
     workers: agreement.Workers,
 ) -> dict:
@@ -97,13 +137,16 @@ def _run(
     with lock, interruption.stop_on_signal() as stop:
         # Again, now that no other process can change it.
         results = _finished_results(run, config, allow_other_replicas, data)
+        if results is not None and own.are_any:  # now that they can be made
+            trainer = configured.build_trainer(config, data, workers.strategy, own)
+            own_parts.check_same(run.first_facts(), own.facts(trainer))
         if results is None:
             stood_for = run.first_facts().get("stands_in_for")
             if stood_for and not data.stands_in_for:  # the warning is repeated
                 data = copy.copy(data)
                 data.stands_in_for = stood_for
                 preparation.warn_of_substitute()
-            results = opening.open_run(config, run, data, workers, stop).run()
+            results = opening.open_run(config, run, data, workers, stop, own).run()
             if data.stands_in_for:
                 preparation.warn_of_substitute()
     return results
@@ -133,10 +176,19 @@ def _finished_results(
         )
     if config.dataset == choices.AUTO:  # what it meant when the run was started
         config = dataclasses.replace(config, dataset=previous.dataset)
-    previous.check_resumable_as(config, allow_other_replicas=allow_other_replicas)
+    num_train = run.first_facts().get("num_train") or previous.num_train_examples
+    resuming.check_resumable(previous, config, num_train, allow_other_replicas=allow_other_replicas)
     if data is not None:
         run.check_same_data(configured.data_facts(data))
     results = run.read_results()
+    if results is not None and results["step"] < config.total_steps(num_train):
+        _logger.info(
+            "%s: finished at step %d, and goes on to step %d",
+            run.path,
+            results["step"],
+            config.total_steps(num_train),
+        )
+        return None
     if results is not None:
         _logger.info("%s: finished at step %d, nothing to do", run.path, results["step"])
     return results

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,9 +18,9 @@ import tensorflow as tf
 
 from mnist_lib import choices, errors
 from mnist_lib.datasets import catalog, loading
-from mnist_lib.runs import checkpoints, configured, run_directory
+from mnist_lib.runs import checkpoints, configured, own_parts, run_directory
 from mnist_lib.runs.config import TrainConfig
-from mnist_lib.training import evaluator
+from mnist_lib.training import losses, own_metrics
 from mnist_lib.training.metrics import EvalMetrics
 
 
@@ -36,7 +38,12 @@ def load_config(workdir: str | os.PathLike[str]) -> TrainConfig:
     return config
 
 
-def load_model(workdir: str | os.PathLike[str], checkpoint: str = "last") -> keras.Model:
+def load_model(
+    workdir: str | os.PathLike[str],
+    checkpoint: str = "last",
+    *,
+    model: Callable[[], keras.Model] | None = None,
+) -> keras.Model:
     """Rebuilds the model of a run with its trained weights, or their moving averages.
 
     The model is built from `config.json` by this library, and weights are numbers
@@ -46,6 +53,7 @@ def load_model(workdir: str | os.PathLike[str], checkpoint: str = "last") -> ker
       workdir: the run directory.
       checkpoint: `"last"`, which `results.json` speaks of, or `"best"`, the best by
         validation accuracy.
+      model: of a run of a model of one's own, the function that returns it.
 
     Returns:
       Images `[N, H, W, C]` to float32 logits, one per class of the run's data.
@@ -53,7 +61,7 @@ def load_model(workdir: str | os.PathLike[str], checkpoint: str = "last") -> ker
     Raises:
       DataNotFoundError: the folder holds no run.
       CheckpointError: it holds no usable checkpoint.
-      ConfigError: `checkpoint` is neither.
+      ConfigError: `checkpoint` is neither; `model` is needed, or of another run.
     """
     choices.check("checkpoint", checkpoint)
     config = load_config(workdir)
@@ -64,9 +72,21 @@ def load_model(workdir: str | os.PathLike[str], checkpoint: str = "last") -> ker
             "checkpoint", f"{run.path} has no best: nothing has been validated there"
         )
     prefix = checkpoints.newest_whole_prefix(folder)
-    model = configured.build_model(config, len(_class_names(run, config)))
-    checkpoints.read_model(model, prefix, averaged=config.ema_momentum is not None)
-    return model
+    first = run.first_facts()
+    own = own_parts.OwnParts(model=model)
+    if model is not None and config.model != choices.OWN:
+        raise errors.ConfigError(
+            "model", f"the run in {run.path} is of {config.model}; leave model= out"
+        )
+    height, width, channels = first.get("image_shape", (28, 28, 1))
+    built = configured.build_model(
+        config, len(_class_names(run, config)), (height, width, channels), own
+    )
+    if model is not None:
+        own_parts.check_same_model(first, built)
+    averaged = first.get("averages_weights", config.ema_momentum is not None)
+    checkpoints.read_model(built, prefix, averaged=averaged)
+    return built
 
 
 def _class_names(run: run_directory.RunDirectory, config: TrainConfig) -> list[str]:
@@ -81,6 +101,9 @@ def evaluate(
     split: str = "test",
     checkpoint: str = "last",
     data: loading.ImageDataset | None = None,
+    model: Callable[[], keras.Model] | None = None,
+    loss: losses.Loss | None = None,
+    metrics: Callable[[], own_metrics.Metrics] | None = None,
     **data_options,
 ) -> EvalMetrics:
     """Evaluates a run on one split.
@@ -90,6 +113,7 @@ def evaluate(
       split: `"train"`, `"validation"` or `"test"`.
       checkpoint: as for `load_model`.
       data: what to evaluate on, instead of loading that of the run.
+      model, loss, metrics: of a run with parts of one's own, as for `train_and_evaluate`.
       **data_options: fields of the configuration to replace, where the data has
         moved: `data_dir`, `manual_dir`, `download`, `dataset`.
 
@@ -116,9 +140,13 @@ def evaluate(
         raise errors.ConfigError(
             "split", f"{data.name} has no {split} images (validation_size is 0)"
         )
-    model = load_model(workdir, checkpoint)
-    metrics = evaluator.Evaluator(model, loss=config.loss).evaluate(getattr(data, split))
-    return dataclasses.replace(metrics, dataset=data.name, class_names=data.class_names)
+    if config.loss == choices.OWN and loss is None:
+        raise errors.ConfigError("loss", "is the run's own; pass loss= again")
+    own = own_parts.OwnParts(model=model, loss=loss, metrics=metrics)
+    built = load_model(workdir, checkpoint, model=model)
+    evaluator = configured.build_evaluator(config, built, tf.distribute.get_strategy(), own)
+    found = evaluator.evaluate(getattr(data, split))
+    return dataclasses.replace(found, dataset=data.name, class_names=data.class_names)
 
 
 def _load_data_of(
@@ -140,7 +168,11 @@ def _load_data_of(
 
 
 def predict(
-    workdir: str | os.PathLike[str], images: np.ndarray, *, checkpoint: str = "last"
+    workdir: str | os.PathLike[str],
+    images: np.ndarray,
+    *,
+    checkpoint: str = "last",
+    model: Callable[[], keras.Model] | None = None,
 ) -> np.ndarray:
     """Predicts the class probabilities of images.
 
@@ -148,17 +180,23 @@ def predict(
       workdir: the run directory.
       images: of the shape and dtype that the run was trained on, for the library's models
         uint8 `[N, 28, 28]` or `[N, 28, 28, 1]`, 0 background, 255 ink.
-      checkpoint: as for `load_model`.
+      checkpoint, model: as for `load_model`.
 
     Returns:
       float32 `[N, number of classes]`; each row adds up to 1.
 
     Raises:
-      ConfigError: the images have another shape or dtype.
+      ConfigError: the images have another shape or dtype, or the model is not one of
+        images `[N, ...]` to logits `[N, C]`.
     """
     images = np.asarray(images)
-    model = load_model(workdir, checkpoint)
-    dtype, shape = model.inputs[0].dtype, tuple(model.inputs[0].shape[1:])
+    loaded = load_model(workdir, checkpoint, model=model)
+    outputs: list[Any] = list(loaded.outputs or ())
+    if len(loaded.inputs or ()) != 1 or len(outputs) != 1 or len(outputs[0].shape) != 2:
+        raise errors.ConfigError(
+            "model", f"{loaded.name} is not of images to logits; use what load_model returns"
+        )
+    dtype, shape = loaded.inputs[0].dtype, tuple(loaded.inputs[0].shape[1:])
     without_channel = (shape[:-1],) if shape[-1] == 1 else ()
     if images.dtype != dtype or images.shape[1:] not in (*without_channel, shape):
         expected = " or ".join(
@@ -169,9 +207,9 @@ def predict(
         )
     batches = tf.data.Dataset.from_tensor_slices(images.reshape(-1, *shape)).batch(500)
     forward = tf.function(
-        lambda batch: tf.nn.softmax(model(batch, training=False)), reduce_retracing=True
+        lambda batch: tf.nn.softmax(loaded(batch, training=False)), reduce_retracing=True
     )
     return np.concatenate(
         [forward(batch).numpy() for batch in batches]
-        or [np.zeros((0, model.output_shape[-1]), np.float32)]
+        or [np.zeros((0, loaded.output_shape[-1]), np.float32)]
     )

@@ -15,23 +15,28 @@ _STOPPED_AT_ONCE = b"error: stopped at once by a second signal; start again to g
 
 
 class StopRequest:
-    """Whether a signal has asked the run to stop.
+    """Whether a signal, or anything else, has asked the run to stop.
 
     Attributes:
-      signal_name: `"SIGTERM"` or `"SIGINT"` once it has, else None.
+      signal_name: `"SIGTERM"` or `"SIGINT"` once one has, else None.
     """
 
     signal_name: str | None = None
+    _asked_by: str | None = None
+
+    def ask(self, reason: str) -> None:
+        """Asks for a stop where the state can be saved; `reason` is who asks, for a message."""
+        self._asked_by = reason
 
     @property
     def is_requested(self) -> bool:
         """Whether this process has been asked."""
-        return self.signal_name is not None
+        return self.signal_name is not None or self._asked_by is not None
 
     @property
     def reason(self) -> str:
         """What has asked for it, for a message."""
-        return self.signal_name or "a signal to another worker"
+        return self.signal_name or self._asked_by or "a signal to another worker"
 
 
 @contextlib.contextmanager

@@ -15,9 +15,16 @@ from mnist_lib import runtime
 from mnist_lib.datasets.loading import ImageDataset
 from mnist_lib.distribution import agreement
 from mnist_lib.inspection import run_report
-from mnist_lib.runs import configured, interruption, run_directory, run_loop, saved_state
+from mnist_lib.runs import (
+    configured,
+    initial_weights,
+    interruption,
+    own_parts,
+    run_directory,
+    run_loop,
+    saved_state,
+)
 from mnist_lib.runs.config import TrainConfig
-from mnist_lib.training.evaluator import Evaluator
 from mnist_lib.training.trainer import Trainer
 
 _logger = logging.getLogger(__name__)
@@ -29,6 +36,7 @@ def open_run(
     dataset: ImageDataset,
     workers: agreement.Workers,
     stop: interruption.StopRequest,
+    own: own_parts.OwnParts | None = None,
 ) -> run_loop.RunLoop:
     """Builds what is trained, restores it, and returns the loop that goes on from there.
 
@@ -36,33 +44,30 @@ def open_run(
       config, dataset: what the run is of.
       run: the run directory, held by this process or the chief's.
       workers, stop: all workers of the run; what asks it to stop.
+      own: parts of it that its user has made; None: none.
 
     Raises:
-      ConfigError: the workers differ, or the data is not that of the run.
+      ConfigError: the workers differ, or data or parts are not those of the run.
       CheckpointError: there are checkpoints, and none can be used.
     """
     started = time.monotonic()
-    num_train, num_classes = len(dataset.train), len(dataset.class_names)
-    trainer = configured.build_trainer(config, num_train, num_classes, workers.strategy)
+    own = own or own_parts.OwnParts()
+    trainer = configured.build_trainer(config, dataset, workers.strategy, own)
+    facts = _facts(config, dataset, workers.strategy) | own.facts(trainer)
+    own_parts.check_same(run.first_facts(), facts)
     saved = saved_state.SavedState(run, trainer)
     was_restored = saved.restore()
     if not was_restored and run.has_begun():
         _logger.warning(
             "%s: holds no checkpoint, though the run had begun; starting at step 0", run.path
         )
-    _check_same_run(config, run, dataset, workers, trainer.step if was_restored else None)
-    total_steps = config.total_steps(num_train)
+    facts |= initial_weights.facts(run, trainer.model, config, was_restored=was_restored)
+    _check_same_run(config, run, facts, workers, trainer.step if was_restored else None)
+    total_steps = config.total_steps(len(dataset.train))
     if workers.is_chief:
         _logger.info("Run directory: %s", run.path)
         _logger.info("Starting at step %d of %d", trainer.step, total_steps)
-    report = run_report.RunReport(
-        run.path,
-        step=trainer.step,
-        total_steps=total_steps,
-        level=config.summaries,
-        show_bar=config.progress,
-        is_chief=workers.is_chief,
-    )
+    report = _report(config, run, workers, trainer.step, total_steps)
     if not was_restored:
         report.model(config.to_json(), _graph(trainer))
     batches = None
@@ -76,30 +81,48 @@ def open_run(
         workers=workers,
         stop=stop,
         trainer=trainer,
-        evaluator=Evaluator(trainer.model, loss=config.loss, strategy=workers.strategy),
+        evaluator=configured.build_evaluator(config, trainer.model, workers.strategy, own),
         saved=saved,
         report=report,
+        callbacks=own.callbacks,
         batches=batches,
         total_steps=total_steps,
         startup_seconds=time.monotonic() - started,
     )
 
 
+def _report(
+    config: TrainConfig,
+    run: run_directory.RunDirectory,
+    workers: agreement.Workers,
+    step: int,
+    total_steps: int,
+) -> run_report.RunReport:
+    return run_report.RunReport(
+        run.path,
+        step=step,
+        total_steps=total_steps,
+        level=config.summaries,
+        show_bar=config.progress,
+        is_chief=workers.is_chief,
+    )
+
+
 def _check_same_run(
     config: TrainConfig,
     run: run_directory.RunDirectory,
-    dataset: ImageDataset,
+    facts: dict,
     workers: agreement.Workers,
     restored_step: int | None,
 ) -> None:
     """Checks that all work on one run, the one that was begun; writes who does."""
-    facts = _facts(config, dataset, workers.strategy)
     of_each = ("devices", "runtime")
     common = {name: value for name, value in facts.items() if name not in of_each}
     workers.check_same({"checkpoint": restored_step} | common)
     run.check_same_data(facts)
     if workers.is_chief:
         run.write_config(config)
+        run.discard_results()
         for line in run.append_provenance(facts):
             _logger.warning("Not as when the run was started: %s", line)
 
@@ -114,9 +137,11 @@ def _facts(config: TrainConfig, dataset: ImageDataset, strategy: tf.distribute.S
     } | configured.data_facts(dataset)
 
 
-def _graph(trainer: Trainer) -> tf.Graph:
-    """Returns the graph of the model's forward pass."""
+def _graph(trainer: Trainer) -> tf.Graph | None:
+    """Returns the graph of the model's forward pass; None if its input is not known."""
     model = trainer.model
+    if len(model.inputs or ()) != 1:  # a subclassed model does not say what it takes
+        return None
     signature = tf.TensorSpec(model.inputs[0].shape, model.inputs[0].dtype, name="image")
     forward = tf.function(lambda images: model(images, training=False), autograph=False)
     return forward.get_concrete_function(signature).graph

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mnist_lib import errors
+from mnist_lib import choices, errors
 from mnist_lib.datasets.loading import ImageDataset
 from mnist_lib.datasets.splits import Split
 from mnist_lib.distribution import agreement
 from mnist_lib.inspection import run_report
+from mnist_lib.runs import callbacks as own_callbacks
 from mnist_lib.runs import interruption, run_directory, saved_state
 from mnist_lib.runs.config import TrainConfig
 from mnist_lib.training.evaluator import Evaluator
@@ -32,6 +33,7 @@ class RunLoop:
     evaluator: Evaluator
     saved: saved_state.SavedState
     report: run_report.RunReport
+    callbacks: Sequence[own_callbacks.Callback]
     batches: Any
     total_steps: int
     startup_seconds: float
@@ -101,9 +103,14 @@ class RunLoop:
         metrics = self._evaluate_validation()
         train = self.saved.state.train_metrics()
         self.report.validation(step, train, metrics, self.trainer.model.trainable_variables)
-        is_best = metrics is not None and self.saved.note_validation(metrics.accuracy)
+        is_best = metrics is not None and self.saved.note_validation(_score(metrics))
         if is_best and self.workers.is_chief:
             self.saved.save_best()
+        model = self.trainer.model
+        progress = own_callbacks.RunProgress(step, self.total_steps, train, metrics, model)
+        for callback in self.callbacks:
+            if callback(progress):
+                self.stop.ask("a callback")
         return metrics
 
     def _evaluate_validation(self) -> EvalMetrics | None:
@@ -124,13 +131,13 @@ class RunLoop:
         """Tests once, writes the results."""
         test = self._evaluate(self.dataset.test)
         self.report.test(self.total_steps, test)
-        state = self.saved.state
+        state, model = self.saved.state, self.trainer.model
         train_seconds = float(state.train_seconds.numpy())
         results = {
             "dataset": self.dataset.name,
             "class_names": list(self.dataset.class_names),
-            "model": self.config.model,
-            "num_parameters": self.trainer.model.count_params(),
+            "model": model.name if self.config.model == choices.OWN else self.config.model,
+            "num_parameters": model.count_params(),
             "seed": self.config.seed,
             "step": self.total_steps,
             "num_replicas": self.trainer.strategy.num_replicas_in_sync,
@@ -145,11 +152,17 @@ class RunLoop:
         }
         if validation is not None:
             best, best_step = state.best_accuracy.numpy(), state.best_step.numpy()
-            self.report.message(f"best validation accuracy {best:.4f} at step {best_step}")
+            what = f"accuracy {best:.4f}" if validation.has_accuracy else f"loss {-best:.4f}"
+            self.report.message(f"best validation {what} at step {best_step}")
         self.report.flush()
         if self.workers.is_chief:
             self.run_directory.write_results(results)
         return results
+
+
+def _score(metrics: EvalMetrics) -> float:
+    """Returns what is larger the better: the accuracy, or without one the negative loss."""
+    return metrics.accuracy if metrics.has_accuracy else -metrics.loss
 
 
 def eval_results(metrics: EvalMetrics | None) -> dict:
@@ -158,7 +171,6 @@ def eval_results(metrics: EvalMetrics | None) -> dict:
         return {"num_examples": 0, "num_correct": 0, "accuracy": None, "loss": None}
     return {
         "num_examples": metrics.num_examples,
-        "num_correct": metrics.num_correct,
-        "accuracy": metrics.accuracy,
-        "loss": metrics.loss,
-    }
+        "num_correct": metrics.num_correct if metrics.has_accuracy else None,
+        "accuracy": None,
+    } | metrics.values()

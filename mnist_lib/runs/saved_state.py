@@ -14,14 +14,16 @@ class RunState(tf.Module):
     """What a run knows beside model and optimizer; saved with them.
 
     Attributes:
-      best_accuracy, best_step: the best validation so far; -1 before the first.
+      best_accuracy, best_step: the best validation so far; without an accuracy, its negative
+        loss. The least number and -1 before the first.
       train_seconds: time spent in training steps, over all processes of the run.
-      loss_sum, num_correct, num_examples: training since the validation before.
+      loss_sum, num_correct, num_examples: training since the validation before; the second is
+        negative if the targets are no classes.
     """
 
     def __init__(self):
         super().__init__()
-        self.best_accuracy = tf.Variable(-1.0, dtype=tf.float64)
+        self.best_accuracy = tf.Variable(tf.float64.min, dtype=tf.float64)
         self.best_step = tf.Variable(-1, dtype=tf.int64)
         self.train_seconds = tf.Variable(0.0, dtype=tf.float64)
         self.loss_sum = tf.Variable(0.0, dtype=tf.float64)
@@ -35,16 +37,18 @@ class RunState(tf.Module):
                 variable.assign(tf.zeros_like(variable))
         self.train_seconds.assign_add(seconds)
         self.loss_sum.assign_add(metrics.loss_sum)
-        self.num_correct.assign_add(metrics.num_correct)
+        has_classes = metrics.num_correct is not None
+        self.num_correct.assign_add(metrics.num_correct if has_classes else -metrics.num_examples)
         self.num_examples.assign_add(metrics.num_examples)
 
     def train_metrics(self) -> dict[str, float]:
-        """Returns loss and accuracy in training since the validation before the last step."""
-        num_examples = int(self.num_examples.numpy())
-        return {
-            "loss": float(self.loss_sum.numpy()) / num_examples,
-            "accuracy": int(self.num_correct.numpy()) / num_examples,
-        }
+        """Returns loss and accuracy in training since the validation before the last step.
+
+        Without the accuracy if the targets are no classes.
+        """
+        num_examples, num_correct = int(self.num_examples.numpy()), int(self.num_correct.numpy())
+        accuracy = {"accuracy": num_correct / num_examples} if num_correct >= 0 else {}
+        return {"loss": float(self.loss_sum.numpy()) / num_examples} | accuracy
 
 
 class SavedState:
@@ -86,11 +90,11 @@ class SavedState:
         """
         self._latest.save(self._trainer.step)
 
-    def note_validation(self, accuracy: float) -> bool:
-        """Notes an accuracy; returns whether it is the best so far."""
-        if accuracy <= self.state.best_accuracy.numpy():
+    def note_validation(self, score: float) -> bool:
+        """Notes what is larger the better; returns whether it is the best so far."""
+        if score <= self.state.best_accuracy.numpy():
             return False
-        self.state.best_accuracy.assign(accuracy)
+        self.state.best_accuracy.assign(score)
         self.state.best_step.assign(self._trainer.step)
         return True
 

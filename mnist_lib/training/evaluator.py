@@ -15,7 +15,7 @@ from mnist_lib import errors
 from mnist_lib.datasets import batch_checks, pipelines
 from mnist_lib.datasets.splits import Split
 from mnist_lib.distribution import batches as distributed
-from mnist_lib.training import losses, own_metrics, targets
+from mnist_lib.training import losses, own_errors, own_metrics, targets
 from mnist_lib.training.metrics import EvalMetrics
 from mnist_lib.training.targets import Batch
 
@@ -77,7 +77,7 @@ class Evaluator:
         batches, is_masked = self._batches(data)
         # All sums stay on the device until the end.
         sums: list[tf.Tensor] = []
-        with losses.label_errors():
+        with own_errors.as_raised(), losses.label_errors():
             for batch in batches:
                 values = self._evaluate_batch(batch, is_masked)
                 sums = [a + b for a, b in zip(sums, values, strict=True)] if sums else values

@@ -1,8 +1,5 @@
 """Errors of a user's own layer, loss, optimizer or augmentation, as their code raised them.
 
-    with own_errors.as_raised():
-        traced_step(batch)
-
 AutoGraph and Keras raise other errors in the place of those that code raises while it is
 traced: of other classes, and with pages of text around the message.
 """

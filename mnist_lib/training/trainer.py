@@ -27,6 +27,7 @@ from mnist_lib.training import (
     keras_internals,
     losses,
     optimizers,
+    own_errors,
     portions,
     replica_step,
     trainable,
@@ -150,7 +151,8 @@ class Trainer:
     def trace(self, batches: Iterator) -> None:
         """Builds the graph of the steps, which `train` would do; takes no batch."""
         trainable.check_flags(self.model, self._trainable_flags)
-        self._train_steps.get_concrete_function(batches, tf.TensorSpec([], tf.int64), _SUMS)
+        with own_errors.as_raised():
+            self._train_steps.get_concrete_function(batches, tf.TensorSpec([], tf.int64), _SUMS)
         trainable.check_state_updates(self._updated_state, self._accumulation_steps)
 
     def train(
@@ -174,12 +176,14 @@ class Trainer:
         """
         if num_steps < 1:
             raise errors.ConfigError("num_steps", f"{num_steps} must be at least 1")
-        batches = self._iterator(data, batch_size, seed)
+        if isinstance(data, Split | tf.data.Dataset):
+            data = self.distribute(data, batch_size, seed=seed)
+        batches = distributed.iterator_over(data, self.strategy)
         self.trace(batches)
         before = self.step
         sums = tuple(tf.zeros([], spec.dtype) for spec in _SUMS)
         try:
-            with losses.label_errors():
+            with own_errors.as_raised(), losses.label_errors():
                 for portion in portions.portions(num_steps):
                     sums = self._train_steps(batches, tf.constant(portion, tf.int64), sums)
                     int(sums[-1])  # the portion is over when its values are there
@@ -191,17 +195,6 @@ class Trainer:
             ) from error
         trainable.warn_of_drift(self._updated_state, self.strategy)
         return TrainMetrics.of_sums(num_steps, *(value.numpy().item() for value in sums))
-
-    def _iterator(self, data, batch_size: int | None, seed: int) -> Iterator:
-        if isinstance(data, Split | tf.data.Dataset):
-            data = self.distribute(data, batch_size, seed=seed)
-        if isinstance(data, tf.data.Iterator) and self.strategy.num_replicas_in_sync > 1:
-            raise errors.ConfigError(
-                "batches",
-                f"are not distributed: each of {self.strategy.num_replicas_in_sync} replicas would "
-                "see all of them; pass the data set itself, or iter(trainer.distribute(...))",
-            )
-        return iter(data)
 
     @tf.function
     def _train_steps(
