@@ -7,7 +7,7 @@ import pathlib
 
 import filelock
 
-from mnist_lib import errors, paths
+from mnist_lib import errors, os_errors
 
 _HAS_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
@@ -35,5 +35,5 @@ def acquire(path: pathlib.Path, field: str, *, timeout: float = -1) -> filelock.
                 f"{path.parent}: its file system has no locks ({error}), which keep two processes "
                 f"apart. Pass a --{field} on another one, or have it mounted with locks."
             ) from error
-        raise paths.unwritable(error, path, f"Pass another --{field}.") from error
+        raise os_errors.unwritable(error, path, f"Pass another --{field}.") from error
     return lock

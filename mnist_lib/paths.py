@@ -1,4 +1,4 @@
-"""Paths that a user names: what they may be, and what is said when they cannot be used."""
+"""Paths that a user names: what they may be, and how TensorFlow is handed any of them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,10 @@ import os
 import pathlib
 import pwd
 import re
-import tempfile
 from collections.abc import Iterator
 
-from mnist_lib import errors
+from mnist_lib import errors, os_errors
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_FAILING = {errno.EIO, errno.ESTALE, errno.ENXIO, errno.ENODEV}
-_ONLY_WRITING = {errno.EROFS, errno.EEXIST, errno.ENOTEMPTY, errno.ETXTBSY, errno.EISDIR}
 # The second: what pathlib makes of an address.
 _ADDRESS = re.compile(
     r"[a-z][a-z0-9+.-]+://|(gs|s3|s3a|hdfs|viewfs|file|ftp|https?|abfss?):/", re.I
@@ -46,7 +42,7 @@ def check(field: str, path: str | os.PathLike[str]) -> None:
     if _ADDRESS.match(text):
         scheme, _, rest = text.partition(":")
         advice = "copy it to a local or mounted folder and pass that"
-        if scheme.lower() == "file":
+        if scheme.lower() == "file" and not re.match("//[^/]", rest):  # else of another host
             advice = f"pass /{rest.lstrip('/')}"
         raise errors.ConfigError(
             field, f"{text} is an address, and paths of the file system are read; {advice}"
@@ -85,102 +81,6 @@ def local(
     return pathlib.Path(home, rest)
 
 
-@contextlib.contextmanager
-def reading(path: pathlib.Path, remedy: str) -> Iterator[None]:
-    """Turns what the file system says while something is read into an error of ours.
-
-    Args:
-      path: what is read; named unless the file system names a file.
-      remedy: what to do, a sentence.
-
-    Raises:
-      DataNotFoundError: it cannot be read.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise errors.DataNotFoundError(
-            f"{_file_of(error) or path}: cannot be read ({cause(error)}). {remedy}"
-        ) from error
-
-
-@contextlib.contextmanager
-def writing(path: pathlib.Path, remedy: str) -> Iterator[None]:
-    """Turns what the file system says while something is written into an error of ours.
-
-    Args:
-      path: what is written.
-      remedy: what to do where space is not what lacks, a sentence.
-
-    Raises:
-      OutputError: it cannot be made.
-      StorageError: the disk is full, or fails.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise unwritable(error, path, remedy) from error
-
-
-def unwritable(
-    error: OSError, path: pathlib.Path | str, remedy: str
-) -> errors.OutputError | errors.StorageError:
-    """Returns the error of ours for one of the file system, from writing `path`."""
-    if error.errno in _FULL:
-        return errors.StorageError(f"{path}: {cause(error)}. Free some space and run again.")
-    line = f"{path}: cannot be written ({cause(error)}). {remedy}"
-    return errors.StorageError(line) if error.errno in _FAILING else errors.OutputError(line)
-
-
-def cause(error: OSError) -> str:
-    """Returns what the file system says, in a few words."""
-    return error.strerror or str(error) or type(error).__name__
-
-
-def as_error(error: OSError) -> errors.MnistLibError | None:
-    """Returns the error of ours that fits one of the file system; None: it is of no file."""
-    path = _file_of(error)
-    if path is None:
-        if error.errno in _FULL | _FAILING:
-            return unwritable(error, "output", "Look after the disk or the file server.")
-        return _missing_surroundings() if error.errno == errno.ENOENT else None
-    is_output = error.errno in _FULL | _FAILING | _ONLY_WRITING
-    if error.errno in (errno.EACCES, errno.EPERM):
-        is_output = not os.path.lexists(path) or os.access(path, os.R_OK)
-    if is_output:
-        return unwritable(error, path, "See that it can be written.")
-    return errors.DataNotFoundError(
-        f"{path}: cannot be read ({cause(error)}). See that it is there and that you may read it."
-    )
-
-
-def _missing_surroundings() -> errors.MnistLibError | None:
-    """Says which folder that every process takes for granted is not there."""
-    try:
-        os.getcwd()
-    except OSError as error:
-        return errors.DataNotFoundError(
-            f"the current folder is not there ({cause(error)}). Change to another one."
-        )
-    try:
-        tempfile.gettempdir()
-    except OSError as error:
-        return no_temporary_folder(error)
-    return None
-
-
-def no_temporary_folder(error: OSError) -> errors.OutputError:
-    """Returns the error for a machine on which no temporary file can be made."""
-    return errors.OutputError(
-        f"no temporary folder can be written ({cause(error)}). Set TMPDIR to one that can."
-    )
-
-
-def _file_of(error: OSError) -> str | None:
-    name = error.filename
-    return os.fsdecode(name) if isinstance(name, str | bytes) and name else None
-
-
 def check_makeable(field: str, path: pathlib.Path) -> None:
     """Checks, making nothing, that a folder can be made or written, also by TensorFlow.
 
@@ -188,7 +88,7 @@ def check_makeable(field: str, path: pathlib.Path) -> None:
       OutputError: it cannot.
     """
     another = f"Pass another --{field}."
-    with writing(path, another):
+    with os_errors.writing(path, another):
         there = path.absolute()
         if len(os.fsencode(there)) > _LONGEST_PATH:
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))

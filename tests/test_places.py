@@ -11,12 +11,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 
 import pytest
 import tensorflow as tf
 
 import mnist_lib
-from mnist_lib import errors, files, paths
+from mnist_lib import errors, files, os_errors, paths
+from mnist_lib.commands import train
 from mnist_lib.datasets import catalog, preparation
 from mnist_lib.distribution import clusters
 from mnist_lib.runs import checkpoints, run_directory
@@ -262,7 +264,7 @@ def test_what_belongs_to_others_is_named_with_the_cause(nobody, open_folder):
     ],
 )
 def test_whatever_the_file_system_says_has_a_class_and_the_path(number, writes, expected):
-    border = paths.writing if writes else paths.reading
+    border = os_errors.writing if writes else os_errors.reading
     with (
         pytest.raises(expected, match=r"^/there: .*\. .*\.$") as caught,
         border(pathlib.Path("/there"), "Pass another."),
@@ -285,14 +287,14 @@ def test_whatever_the_file_system_says_has_a_class_and_the_path(number, writes, 
 def test_an_error_of_a_file_that_nobody_foresaw_has_an_exit_code(name, number, exit_code, tmp_path):
     (tmp_path / "here").touch()
     path = None if name is None else str(tmp_path / name)
-    known = paths.as_error(OSError(number, os.strerror(number), path))
+    known = os_errors.as_error(OSError(number, os.strerror(number), path))
     assert known.exit_code == exit_code
     assert str(known).startswith(path or "output: ")
 
 
 def test_an_error_of_no_file_stays_an_internal_one():
-    assert paths.as_error(OSError(errno.ECONNREFUSED, "refused")) is None
-    assert paths.as_error(OSError("of somebody's own")) is None
+    assert os_errors.as_error(OSError(errno.ECONNREFUSED, "refused")) is None
+    assert os_errors.as_error(OSError("of somebody's own")) is None
 
 
 def test_no_temporary_folder_is_said(monkeypatch, tmp_path):
@@ -303,7 +305,7 @@ def test_no_temporary_folder_is_said(monkeypatch, tmp_path):
     assert "Set TMPDIR" in text
     with pytest.raises(FileNotFoundError) as caught:  # as while TensorFlow is imported
         tempfile.gettempdir()
-    assert paths.as_error(caught.value).exit_code == os.EX_CANTCREAT
+    assert os_errors.as_error(caught.value).exit_code == os.EX_CANTCREAT
 
 
 def test_a_current_folder_that_is_gone_is_said(tmp_path):
@@ -367,6 +369,8 @@ def test_an_address_in_the_environment_is_no_path_either(monkeypatch):
 def test_a_file_address_is_told_as_a_path():
     with pytest.raises(errors.ConfigError, match=r"pass /data/x$"):
         paths.check("workdir", "file:///data/x")
+    with pytest.raises(errors.ConfigError, match="mounted folder"):
+        paths.check("workdir", "file://host/data/x")
     for local in ("/a/gs:/x", "./gs:/x", "a:b/c", "C:/x", "x/y://z"):
         paths.check("workdir", local)
 
@@ -487,6 +491,15 @@ def test_a_flag_file_that_is_none_is_refused(tmp_path):
         assert done.stderr.count("\n") == 1
 
 
+def test_a_name_with_a_dash_is_no_flag_of_the_next_commands(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    pathlib.Path("-run").mkdir()
+    run_directory.RunDirectory("-run").write_config(mnist_lib.recipe("linear"))
+    evaluate, tensorboard, _ = train._next_commands("-run")
+    assert evaluate.endswith("evaluate --workdir=-run")
+    assert tensorboard.endswith("tensorboard --logdir ./-run")
+
+
 # Locks and links.
 
 
@@ -504,6 +517,23 @@ def test_a_file_system_without_locks_is_said(number, monkeypatch, tmp_path):
     text = refused(mnist_lib.prepare_dataset, "synthetic_digits", data_dir=tmp_path / "data")
     assert text.startswith(f"OutputError: {tmp_path}/data: its file system has no locks")
     assert "--data_dir on another" in text
+
+
+def test_a_system_without_flock_is_said_or_gets_another_lock(monkeypatch, tmp_path):
+    def flock(*_):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    run = run_directory.RunDirectory(tmp_path / "run")
+    with warnings.catch_warnings(action="ignore"):
+        try:
+            with run.lock():
+                assert "in use by pid" in refused(run.lock().__enter__)
+        except errors.OutputError as error:
+            message = str(error)
+        else:
+            message = "its file system has no locks, and did without"
+    assert "has no locks" in message
 
 
 def test_the_host_of_an_owner_is_named(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 from absl import flags
 
-from mnist_lib import errors, paths, version
+from mnist_lib import errors, os_errors, version
 from mnist_lib.commands import help_text, invocation
 
 _HELP = ("--help", "-help", "-h", "-?")
@@ -112,7 +112,7 @@ def _end_with(action: Callable[[], None]) -> typing.NoReturn:
     except OSError as error:  # a full disk, for instance, below standard output
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         with contextlib.suppress(OSError):
-            print(f"error: {paths.unwritable(error, 'standard output', '')}", file=sys.stderr)
+            print(f"error: {os_errors.unwritable(error, 'standard output', '')}", file=sys.stderr)
         code = os.EX_IOERR
     sys.exit(code)
 
@@ -157,7 +157,7 @@ def _call(main: Callable[[], None]) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        known = paths.as_error(error)
+        known = os_errors.as_error(error)
         if known is None:
             _fail_internally(error)
         _fail(known.exit_code, str(known))

@@ -57,9 +57,10 @@ def _next_commands(workdir: str) -> list[str]:
     import mnist_lib
 
     config = mnist_lib.load_config(workdir)
+    logdir = f"./{workdir}" if workdir.startswith("-") else workdir
     commands = [
         invocation.called("evaluate", f"--workdir={workdir}"),
-        invocation.called_beside_python("tensorboard", "--logdir", workdir),
+        invocation.called_beside_python("tensorboard", "--logdir", logdir),
     ]
     if config.strategy != "multi_worker_mirrored":  # whose workers something else starts
         another = dataclasses.replace(config, seed=config.seed + 1)

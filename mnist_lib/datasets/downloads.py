@@ -11,7 +11,7 @@ import urllib.parse
 import requests
 import tenacity
 
-from mnist_lib import errors, paths
+from mnist_lib import errors, os_errors
 from mnist_lib.datasets import catalog, originals
 from mnist_lib.progress import Progress
 
@@ -30,7 +30,7 @@ def download_originals(info: catalog.DatasetInfo, folder: pathlib.Path) -> pathl
       CorruptDataError: what arrived is not the original.
       OutputError, StorageError: it cannot be written.
     """
-    with paths.writing(folder, "Pass a writable --data_dir."):
+    with os_errors.writing(folder, "Pass a writable --data_dir."):
         folder.mkdir(parents=True, exist_ok=True)
         return _download(info, folder)
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mnist_lib import errors, paths
+from mnist_lib import errors, os_errors
 from mnist_lib.datasets import decoded, examples, original_order, preparation, splits, tfrecords
 from mnist_lib.datasets.prepared import READABLE, PreparedDataset
 from mnist_lib.datasets.splits import Split
@@ -219,7 +219,7 @@ def read_prepared(prepared: PreparedDataset, split: str) -> tuple[np.ndarray, np
       DataNotFoundError: a shard may not be read.
     """
     num_classes = len(prepared.info.class_names)
-    with paths.reading(prepared.directory, READABLE):
+    with os_errors.reading(prepared.directory, READABLE):
         copy = decoded.read(prepared, split)
         if copy is not None:
             return copy

@@ -16,7 +16,7 @@ import zlib
 
 import numpy as np
 
-from mnist_lib import errors, paths
+from mnist_lib import errors, os_errors
 from mnist_lib.datasets import catalog, idx, wrappings
 
 _logger = logging.getLogger(__name__)
@@ -48,11 +48,11 @@ def collect_originals(
       CorruptDataError: a file is not what was published.
       OutputError, StorageError: `staging` cannot be written.
     """
-    with paths.reading(folder, "Pass a --manual_dir that you may read."):
+    with os_errors.reading(folder, "Pass a --manual_dir that you may read."):
         packed = _collect(info, folder)
     if packed is None:
         return folder
-    with paths.writing(staging, "Set TMPDIR to a folder that you may write."):
+    with os_errors.writing(staging, "Set TMPDIR to a folder that you may write."):
         for file, content in zip(info.files, packed, strict=True):
             (staging / file.name).write_bytes(content)
     return staging

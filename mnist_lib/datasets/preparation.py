@@ -21,7 +21,7 @@ from collections.abc import Iterator
 
 import filelock
 
-from mnist_lib import choices, errors, locks, paths
+from mnist_lib import choices, errors, locks, os_errors, paths
 from mnist_lib.datasets import catalog, downloads, originals, tfds_internals
 from mnist_lib.datasets.prepared import PreparedDataset, open_prepared
 from mnist_lib.progress import Progress
@@ -119,7 +119,7 @@ def _prepare(
         files = None
         if source == "manual_dir":  # before anything is created
             assert manual_dir is not None
-            staging = stack.enter_context(_temporary_folder())
+            staging = stack.enter_context(os_errors.temporary_folder())
             files = originals.collect_originals(info, manual_dir, staging)
         paths.check_makeable("data_dir", root)
         with _preparation_lock(root, info):
@@ -134,24 +134,14 @@ def _prepare(
 
 
 def _is_prepared(directory: pathlib.Path) -> bool:
-    with paths.reading(directory, "Pass a --data_dir that you may read."):
+    with os_errors.reading(directory, "Pass a --data_dir that you may read."):
         return (directory / "dataset_info.json").exists()
-
-
-@contextlib.contextmanager
-def _temporary_folder() -> Iterator[pathlib.Path]:
-    try:
-        folder = tempfile.TemporaryDirectory(prefix="mnist_lib-")
-    except OSError as error:
-        raise paths.no_temporary_folder(error) from error
-    with folder as name:
-        yield pathlib.Path(name)
 
 
 @contextlib.contextmanager
 def _preparation_lock(root: pathlib.Path, info: catalog.DatasetInfo) -> Iterator[None]:
     """Lets one process at a time prepare `info`; the others wait for it."""
-    with paths.writing(root, "Pass a writable --data_dir."):
+    with os_errors.writing(root, "Pass a writable --data_dir."):
         root.mkdir(parents=True, exist_ok=True)
     path = root / f".{info.name}-{info.version}.lock"
     try:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import pathlib
 
-from mnist_lib import choices, errors, paths
+from mnist_lib import choices, errors, os_errors
 from mnist_lib.datasets import catalog
 
 # As TFDS writes them unless it is told otherwise.
@@ -80,7 +80,7 @@ def open_prepared(
       CorruptDataError: names the file that is wrong.
       DataNotFoundError: names the file that may not be read.
     """
-    with paths.reading(directory, READABLE):
+    with os_errors.reading(directory, READABLE):
         shards = _read_shards(info, directory)
         for shard in (shard for split in shards.values() for shard in split):
             shard.path.open("rb").close()

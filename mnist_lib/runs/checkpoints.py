@@ -17,7 +17,7 @@ import shutil
 import keras
 import tensorflow as tf
 
-from mnist_lib import errors, files, paths
+from mnist_lib import errors, files, os_errors, paths
 from mnist_lib.training import keras_internals
 
 _logger = logging.getLogger(__name__)
@@ -179,7 +179,7 @@ class CheckpointDirectory:
 
 def checkpoint_steps(directory: pathlib.Path) -> list[int]:
     """Returns the steps of which there are files in `directory`, ascending."""
-    with paths.reading(directory, _READABLE):
+    with os_errors.reading(directory, _READABLE):
         names = [path.name for path in directory.iterdir()] if directory.is_dir() else []
     matches = map(_NAME.match, names)
     return sorted({int(match[1]) for match in matches if match})
@@ -191,7 +191,7 @@ def checkpoint_problem(prefix: pathlib.Path) -> str | None:
     Raises:
       DataNotFoundError: it may not be read, which says nothing about it.
     """
-    with paths.reading(prefix, _READABLE), paths.for_tensorflow(prefix.parent) as folder:
+    with os_errors.reading(prefix, _READABLE), paths.for_tensorflow(prefix.parent) as folder:
         for path in filter(pathlib.Path.is_file, prefix.parent.glob(f"{prefix.name}.*")):
             path.open("rb").close()
         if not prefix.with_name(prefix.name + ".index").is_file():

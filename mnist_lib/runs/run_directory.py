@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import filelock
 
-from mnist_lib import errors, files, locks, paths
+from mnist_lib import errors, files, locks, os_errors, paths
 from mnist_lib.runs import provenance
 from mnist_lib.runs.config import TrainConfig
 
@@ -134,7 +134,7 @@ class RunDirectory:
           OutputError: another process trains in it, or it cannot be made.
         """
         owner_path = self.path / ".lock-owner"
-        with paths.writing(self.path, "Pass another --workdir."):
+        with os_errors.writing(self.path, "Pass another --workdir."):
             self.path.mkdir(parents=True, exist_ok=True)
         try:
             lock = locks.acquire(self.path / ".lock", "workdir", timeout=0)
@@ -167,7 +167,7 @@ class RunDirectory:
         Raises:
           StorageError: it could not be removed.
         """
-        with paths.writing(self.results_path, "Pass another --workdir."):
+        with os_errors.writing(self.results_path, "Pass another --workdir."):
             self.results_path.unlink(missing_ok=True)
 
     def write_results(self, results: dict) -> None:
@@ -195,7 +195,7 @@ def new_workdir(dataset: str, model: str, root: str | os.PathLike[str] = "runs")
         except OSError as error:
             if os.path.lexists(folder):  # somebody else was there first
                 continue
-            raise paths.unwritable(error, folder, "Pass a --workdir you can write.") from error
+            raise os_errors.unwritable(error, folder, "Pass a --workdir you can write.") from error
     raise errors.OutputError(f"{root}: has a thousand runs of {name}. Pass a --workdir.")
 
 
@@ -217,14 +217,14 @@ def write_atomically(path: pathlib.Path, text: str) -> None:
     Raises:
       OutputError, StorageError: it could not be written.
     """
-    with paths.writing(path, "Start again with the same --workdir when it can."):
+    with os_errors.writing(path, "Start again with the same --workdir when it can."):
         files.replace_file(path, text.encode())
 
 
 @contextlib.contextmanager
 def _reading(path: pathlib.Path) -> Iterator[None]:
     try:
-        with paths.reading(path, "Pass a --workdir that you may read."):
+        with os_errors.reading(path, "Pass a --workdir that you may read."):
             yield
     except (ValueError, TypeError) as error:  # ConfigError is a ValueError
         raise errors.CorruptDataError(
