@@ -464,3 +464,62 @@ def test_a_child_process_passes_errors_on():
 
     with pytest.raises(mnist_lib.errors.MnistLibError, match="ended with exit code 9"):
         mnist_lib.check_replica_parity(end, num_replicas=6)
+
+
+def _of_two_outputs():
+    inputs = keras.Input((6, 6, 1), name="image")
+    x = keras.layers.Flatten()(inputs)
+    outputs = {"digit": keras.layers.Dense(10)(x), "size": keras.layers.Dense(1)(x)}
+    return keras.Model(inputs, outputs)
+
+
+def _weighted_batches(model, batch_size):
+    def batch(number):
+        seeds = [tf.stack([tf.constant(i, tf.int64), number]) for i in range(4)]
+        image = tf.random.stateless_uniform([batch_size, 6, 6, 1], seeds[0])
+        digit = tf.random.stateless_uniform([batch_size], seeds[1], maxval=10, dtype=tf.int32)
+        size = tf.random.stateless_uniform([batch_size, 1], seeds[2])
+        weight = tf.random.stateless_uniform([batch_size], seeds[3])
+        return {"image": image}, {"digit": digit, "size": size}, weight
+
+    return tf.data.Dataset.range(tf.int64.max).map(batch)
+
+
+@pytest.mark.parametrize("accumulation_steps", [1, 2])
+def test_weights_and_several_outputs_agree(accumulation_steps):
+    report = mnist_lib.check_replica_parity(
+        _of_two_outputs,
+        loss={"digit": "cross_entropy", "size": keras.losses.MeanSquaredError(reduction="none")},
+        make_batches=_weighted_batches,
+        accumulation_steps=accumulation_steps,
+    )
+    assert report.agree, report
+
+
+def test_a_fault_in_the_loss_of_a_second_output_is_found():
+    """It divides by the mean of the sizes that the replica sees."""
+
+    def relative(sizes, outputs):
+        return tf.square(outputs[:, 0] - sizes[:, 0]) / tf.reduce_mean(sizes)
+
+    report = mnist_lib.check_replica_parity(
+        _of_two_outputs,
+        loss={"digit": "cross_entropy", "size": relative},
+        make_batches=_weighted_batches,
+    )
+    assert (report.first.stage, report.first.step) == ("loss", 1), report
+
+
+def test_weights_that_differ_between_replicas_are_named():
+    calls = []
+
+    def batches(model, batch_size):
+        calls.append(model)
+        return _weighted_batches(model, batch_size).map(lambda x, y, w: (x, y, w * len(calls)))
+
+    report = mnist_lib.check_replica_parity(
+        _of_two_outputs,
+        loss={"digit": "cross_entropy", "size": keras.losses.MeanSquaredError(reduction="none")},
+        make_batches=batches,
+    )
+    assert (report.first.stage, report.first.name) == ("input", "weights"), report

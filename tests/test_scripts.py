@@ -205,6 +205,22 @@ def test_examples_learn(prepared_data, example):
     assert accuracy > prepared_data.accuracy - 0.03
 
 
+def test_the_example_of_a_run_of_one_s_own_goes_on_and_is_used(prepared_data, tmp_path):
+    for num_steps in (100, 120):
+        code, out, last_line = run_script(
+            "examples/own_run.py",
+            str(tmp_path / "run"),
+            str(num_steps),
+            TFDS_DATA_DIR=str(prepared_data.data_dir),
+        )
+        assert code == 0, last_line
+        assert f"validated at step {num_steps}" in out
+    results = results_of(tmp_path / "run")
+    assert (results["step"], results["model"]) == (120, "small_net")
+    assert f"predictions: {results['test']['num_correct']} of 10000 right" in out
+    assert results["test"]["accuracy"] < results["test"]["top_3"]
+
+
 def test_the_example_of_seven_classes_learns():
     command = script_command("examples/seven_classes.py")
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
