@@ -274,5 +274,3 @@ def test_a_loss_of_one_s_own_takes_labels_of_any_kind(small_dataset):
     batches = batches.batch(48, drop_remainder=True).repeat()
     first, last = trainer.train(batches, 5), trainer.train(batches, 60)
     assert last.loss < first.loss / 2
-
-
