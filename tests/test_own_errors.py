@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import mnist_lib
 from mnist_lib.distribution import strategies
 from mnist_lib.training import own_errors
 
@@ -162,3 +163,10 @@ def test_what_is_not_wrapped_leaves_as_it_is():
     assert caught.value is first
     with own_errors.as_raised():
         np.zeros(1)
+
+
+def test_a_fault_of_the_library_has_no_place_in_the_users_code():
+    """Though the user's code has called it, and it has called NumPy."""
+    with pytest.raises(ValueError, match="inhomogeneous") as caught:
+        mnist_lib.Split("train", [[0], [0, 1]], np.zeros(2, np.int32))
+    assert own_errors.place(caught.value) is None

@@ -11,6 +11,7 @@ import contextlib
 import linecache
 import os
 import sys
+import sysconfig
 import traceback
 from collections.abc import Iterable, Iterator
 from types import TracebackType
@@ -60,14 +61,20 @@ def place(error: BaseException) -> str | None:
     """Returns the file and line of a user's code that an error comes from, for a message.
 
     Returns:
-      The innermost place outside of this library, TensorFlow and Keras; None if there is
-      none, as where the fault is the library's.
+      The innermost place that the library has called, outside of it and of what is
+      installed; None if there is none, as where the fault is the library's.
     """
-    ignored = _folders((*_FRAMEWORKS, _OWN_PACKAGE))
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if not frame.filename.startswith(ignored) and os.path.exists(frame.filename):
-            return f"{frame.filename}, line {frame.lineno}"
-    return None
+    own = _folders((_OWN_PACKAGE,))
+    installed = sysconfig.get_paths()
+    others = tuple(installed[name] + os.sep for name in ("stdlib", "purelib", "platlib"))
+    found, is_called = None, False
+    for frame in traceback.extract_tb(error.__traceback__):
+        is_own = frame.filename.startswith(own)
+        is_called = is_called or is_own
+        is_file = os.path.exists(frame.filename)
+        if is_called and is_file and not is_own and not frame.filename.startswith(others):
+            found = f"{frame.filename}, line {frame.lineno}"
+    return found
 
 
 def _traced_lines(error: BaseException) -> list[tuple[str, int, str]]:
