@@ -7,13 +7,12 @@ import pathlib
 import pickle
 import subprocess
 import sys
-import tempfile
 import traceback
 
 import cloudpickle
 import keras
 
-from mnist_lib import errors
+from mnist_lib import errors, os_errors
 from mnist_lib.distribution import strategies
 from mnist_lib.parity import parcel, report
 from mnist_lib.training import own_errors
@@ -28,8 +27,8 @@ def answer(question: report.Question) -> report.ParityReport:
     Raises:
       MnistLibError: the process ended by itself, or raised what cannot be sent.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        asked, answered = pathlib.Path(folder, "question"), pathlib.Path(folder, "answer")
+    with os_errors.temporary_folder() as folder:
+        asked, answered = folder / "question", folder / "answer"
         # In two layers: what is inside needs what is outside to be in force.
         outside = (_settings(), question.num_replicas, parcel.pack(question))
         asked.write_bytes(cloudpickle.dumps(outside))

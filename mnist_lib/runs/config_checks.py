@@ -46,7 +46,7 @@ def check(config: TrainConfig) -> None:
     """
     for field, hint in typing.get_type_hints(type(config)).items():
         object.__setattr__(config, field, _typed(field, hint, getattr(config, field)))
-    for field in ("data_dir", "manual_dir"):
+    for field in ("data_dir", "manual_dir", "init_from"):
         if (path := getattr(config, field)) is not None:
             paths.check(field, path)
     _check_choices(config)

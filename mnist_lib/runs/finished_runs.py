@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mnist_lib import choices, errors
+from mnist_lib import choices, errors, paths
 from mnist_lib.datasets import catalog, loading
 from mnist_lib.runs import checkpoints, configured, own_parts, run_directory
 from mnist_lib.runs.config import TrainConfig
@@ -30,7 +30,7 @@ def load_config(workdir: str | os.PathLike[str]) -> TrainConfig:
     Raises:
       DataNotFoundError: the folder holds no run.
     """
-    config = run_directory.RunDirectory(workdir).read_config()
+    config = run_directory.RunDirectory(paths.local("workdir", workdir)).read_config()
     if config is None:
         raise errors.DataNotFoundError(
             f"{workdir}: no config.json there. Pass the --workdir of a run of scripts/train.py."
