@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import textwrap
@@ -17,7 +18,7 @@ import tensorflow as tf
 
 import mnist_lib
 from mnist_lib import choices, runtime
-from mnist_lib.runs import provenance
+from mnist_lib.runs import interruption, provenance
 
 PACKAGE = pathlib.Path(mnist_lib.__file__).parent
 
@@ -209,6 +210,19 @@ def test_trainers_in_two_threads_train_as_one_after_the_other(small_dataset, num
         return [one.loss for one in metrics], evaluation.loss
 
     assert _in_threads(trained, [1, 2]) == [trained(1), trained(2)]
+
+
+def test_a_run_in_another_thread_leaves_signals_alone():
+    """Only the main thread can say what is done about them."""
+
+    def handler_in_run(number: int):
+        with interruption.stop_on_signal() as stop:
+            assert not stop.is_requested
+            return signal.getsignal(number)
+
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    assert _in_threads(handler_in_run, [signal.SIGINT, signal.SIGTERM]) == before
+    assert handler_in_run(signal.SIGTERM) != before[1]
 
 
 _FORKS = """

@@ -71,8 +71,8 @@ def place(error: BaseException) -> str | None:
     for frame in traceback.extract_tb(error.__traceback__):
         is_own = frame.filename.startswith(own)
         is_called = is_called or is_own
-        is_file = os.path.exists(frame.filename)
-        if is_called and is_file and not is_own and not frame.filename.startswith(others):
+        has_source = linecache.getline(frame.filename, frame.lineno or 0) != ""
+        if is_called and has_source and not is_own and not frame.filename.startswith(others):
             found = f"{frame.filename}, line {frame.lineno}"
     return found
 
