@@ -1,12 +1,12 @@
-"""What a run tells while it goes on: a bar or log lines, and event files."""
+"""What a run tells while it goes on: a bar or log lines, event files, `history.csv`."""
 
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from mnist_lib import progress
-from mnist_lib.inspection import summaries
+from mnist_lib.inspection import history, summaries
 from mnist_lib.training.metrics import EvalMetrics, TrainMetrics
 
 
@@ -35,6 +35,7 @@ class RunReport:
         """
         self._is_chief = is_chief
         self._summaries = summaries.RunSummaries(run_path, level if is_chief else "none", step)
+        self._history = history.HistoryLog(run_path, step, is_writing=is_chief)
         self._progress = progress.Progress(
             total_steps, step, description="step", show_bar=show_bar and is_chief
         )
@@ -53,6 +54,9 @@ class RunReport:
             "images_per_second": images_per_second,
         }
         self._summaries.scalars("train", step, values)
+        # No speed: it is another one each time, and the file is to be the same.
+        del values["images_per_second"]
+        self._history.add("train", step, values)
         if self._is_chief:
             shown = [f"{name} {value:.4f}" for name, value in metrics.values().items()]
             self._progress.update(step, [*shown, f"{images_per_second:,.0f} images/s"])
@@ -66,12 +70,15 @@ class RunReport:
         if metrics is not None:
             values = _scalars(metrics)
             self._summaries.scalars("validation", step, values)
+            self._history.add("validation", step, values)
             line += f"; {_describe('validation', values)}"
+        self._history.write()
         self.message(line)
 
     def test(self, step: int, metrics: EvalMetrics) -> None:
         """Tells of the test."""
         self._summaries.scalars("test", step, _scalars(metrics))
+        self._history.add("test", step, _scalars(metrics))
 
     def message(self, text: str) -> None:
         """Shows a line that stays."""
@@ -82,9 +89,14 @@ class RunReport:
         """Writes out what is buffered.
 
         Raises:
-          StorageError: the event files could not be written.
+          OutputError, StorageError: the files could not be written.
         """
         self._summaries.flush()
+        self._history.write()
+
+    def history_in_brief(self, steps: Sequence[int]) -> dict:
+        """Returns the curves as `results.json` holds them; `steps`: of the validations."""
+        return history.in_brief(self._history.curves(), steps)
 
     def close(self) -> None:
         """Closes the files and leaves the bar as it is."""

@@ -55,8 +55,8 @@ class RunLoop:
         validation = None
         if self.trainer.step == self.total_steps:  # stopped between the last save and the test
             return self._evaluate_validation()
+        eval_every = self._eval_every()
         steps_per_epoch = self.config.steps_per_epoch(len(self.dataset.train))
-        eval_every = self.config.eval_every or steps_per_epoch
         checkpoint_every = self.config.checkpoint_every or steps_per_epoch
         for step in self._take_steps(eval_every, checkpoint_every):
             is_last = step == self.total_steps
@@ -73,6 +73,9 @@ class RunLoop:
                     f"{self.total_steps}. Start again with --workdir={path} to go on."
                 )
         return validation
+
+    def _eval_every(self) -> int:
+        return self.config.eval_every or self.config.steps_per_epoch(len(self.dataset.train))
 
     def _take_steps(self, eval_every: int, checkpoint_every: int) -> Iterator[int]:
         """Trains up to each step at which Python has something to do, and yields it."""
@@ -133,6 +136,7 @@ class RunLoop:
         self.report.test(self.total_steps, test)
         state, model = self.saved.state, self.trainer.model
         train_seconds = float(state.train_seconds.numpy())
+        every = self._eval_every()
         results = {
             "dataset": self.dataset.name,
             "class_names": list(self.dataset.class_names),
@@ -144,6 +148,9 @@ class RunLoop:
             "train": state.train_metrics(),
             "validation": eval_results(validation),
             "test": eval_results(test) | {"confusion_matrix": test.confusion_matrix.tolist()},
+            "history": self.report.history_in_brief(
+                [*range(every, self.total_steps, every), self.total_steps]
+            ),
             "timing": {
                 "startup_seconds": self.startup_seconds,
                 "train_seconds": train_seconds,
