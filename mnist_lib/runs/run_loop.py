@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mnist_lib import choices, errors
+from mnist_lib import choices, errors, progress
 from mnist_lib.datasets.loading import ImageDataset
 from mnist_lib.datasets.splits import Split
 from mnist_lib.distribution import agreement
@@ -44,11 +44,12 @@ class RunLoop:
         Raises:
           DivergedError, RunInterruptedError, StorageError: from training and saving.
         """
-        try:
-            validation = self._train()
-            return self._finish(validation)
-        finally:
-            self.report.close()
+        with progress.shown_lines():
+            try:
+                validation = self._train()
+                return self._finish(validation)
+            finally:
+                self.report.close()
 
     def _train(self) -> EvalMetrics | None:
         """Runs the loop; returns the validation at the last step."""
@@ -110,9 +111,9 @@ class RunLoop:
         if is_best and self.workers.is_chief:
             self.saved.save_best()
         model = self.trainer.model
-        progress = own_callbacks.RunProgress(step, self.total_steps, train, metrics, model)
+        so_far = own_callbacks.RunProgress(step, self.total_steps, train, metrics, model)
         for callback in self.callbacks:
-            if callback(progress):
+            if callback(so_far):
                 self.stop.ask("a callback")
         return metrics
 
