@@ -18,6 +18,7 @@ import tensorflow as tf
 
 import mnist_lib
 from mnist_lib import choices, runtime
+from mnist_lib.distribution import tensorflow_internals
 from mnist_lib.runs import interruption, provenance
 
 PACKAGE = pathlib.Path(mnist_lib.__file__).parent
@@ -280,6 +281,60 @@ def test_a_fork_of_a_process_that_used_tensorflow_is_refused_it():
     ], done.stderr
 
 
+_ENTRIES = """
+import os, signal, sys
+import numpy as np
+import mnist_lib
+
+images = np.zeros((4, 28, 28, 1), np.uint8)
+split = mnist_lib.Split("train", images, np.zeros(4, np.int32))
+data = mnist_lib.ImageDataset("own", split, split, split)
+model = mnist_lib.build_model("linear")
+trainer = mnist_lib.Trainer(model, mnist_lib.build_optimizer("sgd", 0.1))
+evaluator = mnist_lib.Evaluator(model)
+batches = mnist_lib.train_batches(split, 2)
+trainer.train(batches, 1)
+config = mnist_lib.recipe("mlp", train_steps=1, batch_size=2)
+entries = {
+    "build_model": lambda: mnist_lib.build_model("linear"),
+    "build_optimizer": lambda: mnist_lib.build_optimizer("sgd", 0.1),
+    "create_strategy": lambda: mnist_lib.create_strategy("mirrored"),
+    "train_batches": lambda: mnist_lib.train_batches(split, 2),
+    "eval_batches": lambda: mnist_lib.eval_batches(split),
+    "distribute_batches": lambda: mnist_lib.distribute_batches(batches, trainer.strategy),
+    "Trainer": lambda: mnist_lib.Trainer(model, trainer.optimizer),
+    "Trainer.distribute": lambda: trainer.distribute(batches),
+    "Trainer.train": lambda: trainer.train(batches, 1),
+    "Evaluator.evaluate": lambda: evaluator.evaluate(split),
+    "train_and_evaluate": lambda: mnist_lib.train_and_evaluate(config, sys.argv[1], data=data),
+    "load_model": lambda: mnist_lib.load_model(sys.argv[1]),
+    "evaluate": lambda: mnist_lib.evaluate(sys.argv[1]),
+    "predict": lambda: mnist_lib.predict(sys.argv[1], images),
+    "check_replica_parity": lambda: mnist_lib.check_replica_parity(lambda: model),
+}
+for name, entry in entries.items():
+    number = os.fork()
+    if not number:
+        signal.alarm(10)
+        try:
+            entry()
+        except BaseException as error:
+            if "start_method: this process was forked" in str(error):
+                os._exit(0)
+            print(name, repr(error), flush=True)
+        os._exit(1)
+    code = os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
+    if code:
+        print(name, code, flush=True)
+print("all", len(entries))
+"""
+
+
+def test_each_entry_to_tensorflow_refuses_such_a_fork(tmp_path):
+    done = run_python(_ENTRIES, tmp_path / "run")
+    assert done.stdout == "all 15\n", done.stderr
+
+
 _SETTINGS = """
 import json, sys
 from mnist_lib import runtime
@@ -331,6 +386,28 @@ def test_what_is_in_force_by_calls_is_recorded_and_differences_are_said(monkeypa
     assert "runtime environment OMP_NUM_THREADS was None, is 1" in said
     assert any(line.startswith("runtime auto_jit was ") for line in said)
     assert len(said) == 3
+
+
+def test_a_configured_run_refuses_another_floatx(small_dataset, tmp_path):
+    config = mnist_lib.recipe("mlp", train_steps=1, batch_size=100)
+    keras.config.set_floatx("float64")
+    try:
+        with pytest.raises(mnist_lib.errors.ConfigError, match="floatx: is float64, set by keras"):
+            mnist_lib.train_and_evaluate(config, tmp_path / "run", data=small_dataset)
+    finally:
+        keras.config.set_floatx("float32")
+
+
+def test_operations_are_deterministic_while_any_thread_wants_it():
+    """Of two that overlap and end in the order in which they began."""
+    before = tensorflow_internals.framework_config.is_op_determinism_enabled()
+    wanting = tensorflow_internals.op_determinism(True)
+    other = tensorflow_internals.op_determinism(False)
+    seen = []
+    for change in (wanting.__enter__, other.__enter__, wanting.__exit__, other.__exit__):
+        change(*(() if "enter" in change.__name__ else (None, None, None)))
+        seen.append(tensorflow_internals.framework_config.is_op_determinism_enabled())
+    assert seen == [True, True, False, before]
 
 
 _STRICTLY_TYPED = """

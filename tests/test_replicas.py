@@ -119,7 +119,7 @@ def _run(
     variables = model.variables + built_optimizer.variables
     local = [strategy.experimental_local_results(variable.value) for variable in variables]
     return Outcome(
-        losses=[step.loss for step in steps],
+        losses=[step.objective for step in steps],
         gradient_norms=[step.gradient_norm for step in steps],
         num_correct=[step.num_correct for step in steps],
         variables={n: copies[0].numpy().astype(np.float64) for n, copies in enumerate(local)},

@@ -16,6 +16,7 @@ from absl import flags
 
 from mnist_lib import errors, os_errors, version
 from mnist_lib.commands import help_text, invocation
+from mnist_lib.training import own_errors
 
 _HELP = ("--help", "-help", "-h", "-?")
 
@@ -197,6 +198,9 @@ def _fail(exit_code: int, message: str) -> typing.NoReturn:
 
 
 def _fail_internally(error: Exception) -> typing.NoReturn:
-    traceback.print_exc()
-    text = (str(error).splitlines() or [""])[0]
-    _fail(os.EX_SOFTWARE, f"internal: {type(error).__name__}: {text}. See the lines above.")
+    own = own_errors.own_error(error)
+    where = own_errors.place(own)
+    traceback.print_exception(own)
+    what = f"{type(own).__name__}: {(str(own).splitlines() or [''])[0]}"
+    told = f"{what} ({where})" if where else f"internal: {what}. See the lines above."
+    _fail(os.EX_SOFTWARE, told)

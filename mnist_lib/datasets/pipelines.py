@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from mnist_lib import errors
+from mnist_lib import errors, runtime
 from mnist_lib.datasets.splits import Split
 
 
@@ -46,6 +46,7 @@ def train_batches(
     Raises:
       ConfigError: the split is smaller than a batch, or a number is negative.
     """
+    runtime.check_not_forked()
     if not 1 <= batch_size <= len(split):
         raise errors.ConfigError(
             "batch_size",
@@ -77,6 +78,7 @@ def eval_batches(split: Split, batch_size: int = 500) -> tf.data.Dataset:
     Raises:
       ConfigError: the batch size is less than 1.
     """
+    runtime.check_not_forked()
     _check_at_least_one(batch_size)
     indices = tf.data.Dataset.from_tensors(tf.range(len(split), dtype=tf.int64))
     indices = indices.rebatch(batch_size)

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 
 import filelock
 
-from mnist_lib import choices, errors, locks, os_errors, paths
+from mnist_lib import choices, errors, locks, os_errors, paths, runtime
 from mnist_lib.datasets import catalog, downloads, originals, tfds_internals
 from mnist_lib.datasets.prepared import PreparedDataset, open_prepared
 from mnist_lib.progress import Progress
@@ -159,6 +159,7 @@ def _build_with_tfds(
     info: catalog.DatasetInfo, root: pathlib.Path, files: pathlib.Path | None
 ) -> None:
     """Writes the TFDS data set; it appears under its name when it is complete."""
+    runtime.check_not_forked()
     import tensorflow as tf
     import tensorflow_datasets as tfds
 

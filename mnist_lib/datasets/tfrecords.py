@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from mnist_lib import errors, paths
+from mnist_lib import errors, paths, runtime
 from mnist_lib.datasets.prepared import Shard, elsewhere
 
 IMAGE_SHAPE = (28, 28, 1)
@@ -25,6 +25,7 @@ def read_shard(shard: Shard, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
     Raises:
       CorruptDataError: names the shard and what is wrong with it.
     """
+    runtime.check_not_forked()
     rebuild = elsewhere(shard.path.parent)
     images = np.empty((shard.num_examples, *IMAGE_SHAPE), np.uint8)
     labels = np.empty(shard.num_examples, np.int32)

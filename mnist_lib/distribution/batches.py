@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
-from mnist_lib import errors
+from mnist_lib import errors, runtime
 from mnist_lib.distribution import division, tensorflow_internals
 
 
@@ -27,6 +27,7 @@ def distribute_batches(batches: tf.data.Dataset, strategy: tf.distribute.Strateg
     Raises:
       ConfigError: B is not static, or cannot be divided by R.
     """
+    runtime.check_not_forked()
     batch_size = static_batch_size(batches)
 
     def rows_of_batches(rows: slice) -> tf.data.Dataset:

@@ -7,7 +7,7 @@ import logging
 
 import tensorflow as tf
 
-from mnist_lib import choices, errors
+from mnist_lib import choices, errors, runtime
 from mnist_lib.distribution import clusters, rendezvous, tensorflow_internals
 
 _logger = logging.getLogger(__name__)
@@ -35,6 +35,7 @@ def create_strategy(
         `TF_CONFIG` or Slurm does not describe a cluster that this process can join.
       WorkerLostError: a worker has not come in time.
     """
+    runtime.check_not_forked()
     choices.check("strategy", name)
     if num_replicas and not can_split_cpu(num_replicas):
         raise errors.ConfigError(

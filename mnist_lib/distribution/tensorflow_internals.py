@@ -7,12 +7,18 @@ TensorFlow 2.21 has no public way to any of them. Each is tried by name in
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
 from tensorflow.compiler.xla.tsl.protobuf import coordination_config_pb2
 from tensorflow.python.eager import context
 from tensorflow.python.framework import config as framework_config
+
+# Of all that have determinism open: what each wants, and how it was before the first.
+_determinism_lock = threading.Lock()
+_determinism_wanted: list[bool] = []
+_determinism_before: list[bool] = []
 
 
 def configure_coordination(jobs: Sequence[str], leader: tuple[str, int], timeout_ms: int) -> None:
@@ -59,13 +65,22 @@ def wait_at_barrier(name: str, timeout_ms: int) -> None:
 
 @contextlib.contextmanager
 def op_determinism(wanted: bool) -> Iterator[None]:
-    """Uses only deterministic operations, or any, while it is open; as before afterwards."""
-    before = framework_config.is_op_determinism_enabled()
-    _set_op_determinism(wanted)
+    """Uses only deterministic operations, or any, while it is open; as before afterwards.
+
+    It is a setting of all threads: while it is open in several, all are deterministic if one
+    of them wants it.
+    """
+    with _determinism_lock:
+        if not _determinism_wanted:
+            _determinism_before[:] = [framework_config.is_op_determinism_enabled()]
+        _determinism_wanted.append(wanted)
+        _set_op_determinism(any(_determinism_wanted))
     try:
         yield
     finally:
-        _set_op_determinism(before)
+        with _determinism_lock:
+            _determinism_wanted.remove(wanted)
+            _set_op_determinism(any(_determinism_wanted or _determinism_before))
 
 
 def _set_op_determinism(wanted: bool) -> None:

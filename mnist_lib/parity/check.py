@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import keras
 import tensorflow as tf
 
-from mnist_lib import errors
+from mnist_lib import errors, runtime
 from mnist_lib.distribution import division, strategies
 from mnist_lib.parity import child, parity_case, random_batches, report
 from mnist_lib.parity.report import ParityReport
@@ -86,6 +86,7 @@ def check_replica_parity(
 
 
 def _answer(question: report.Question) -> ParityReport:
+    runtime.check_not_forked()
     if not strategies.can_split_cpu(question.num_replicas):
         return child.answer(question)
     with own_errors.as_raised():

@@ -8,7 +8,7 @@ import functools
 import keras
 import tensorflow as tf
 
-from mnist_lib import choices, errors, models
+from mnist_lib import choices, errors, models, runtime
 from mnist_lib.datasets import catalog, loading
 from mnist_lib.runs import config_checks
 from mnist_lib.runs.config import TrainConfig
@@ -130,6 +130,7 @@ def build_model(
     Raises:
       ConfigError: it is their own, and they have not passed it; the images are too small.
     """
+    runtime.check_floatx()
     own = own or OwnParts()
     if own.model is not None:
         return own.build_model(config)
@@ -181,6 +182,7 @@ def build_trainer(
         model,
         optimizer,
         loss=loss,
+        reported_loss=config.loss if config.label_smoothing else None,
         strategy=strategy,
         augment=augmentation.named_augmentation(config.augmentation, config.seed),
         accumulation_steps=config.accumulation_steps,

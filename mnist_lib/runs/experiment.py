@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import keras
 
-from mnist_lib import choices, errors
+from mnist_lib import choices, errors, runtime
 from mnist_lib.datasets import loading, preparation
 from mnist_lib.distribution import agreement, division, strategies, tensorflow_internals
 from mnist_lib.runs import (
@@ -105,6 +105,7 @@ def _run_with_workers(
     own: own_parts.OwnParts,
     allow_other_replicas: bool,
 ) -> dict:
+    runtime.check_not_forked()
     strategy = strategies.create_strategy(
         config.strategy,
         config.num_replicas,

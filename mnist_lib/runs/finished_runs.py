@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mnist_lib import choices, errors, paths
+from mnist_lib import choices, errors, paths, runtime
 from mnist_lib.datasets import catalog, loading
 from mnist_lib.runs import checkpoints, configured, own_parts, run_directory
 from mnist_lib.runs.config import TrainConfig
@@ -63,6 +63,7 @@ def load_model(
       CheckpointError: it holds no usable checkpoint.
       ConfigError: `checkpoint` is neither; `model` is needed, or of another run.
     """
+    runtime.check_not_forked()
     choices.check("checkpoint", checkpoint)
     config = load_config(workdir)
     run = run_directory.RunDirectory(workdir)
@@ -124,6 +125,7 @@ def evaluate(
       ConfigError: the data is not given and not that of the run, has other classes, or has
         no images in this split.
     """
+    runtime.check_not_forked()
     choices.check("split", split)
     config = load_config(workdir)
     run = run_directory.RunDirectory(workdir)

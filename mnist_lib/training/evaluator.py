@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from mnist_lib import errors
+from mnist_lib import errors, runtime
 from mnist_lib.datasets import batch_checks, pipelines
 from mnist_lib.datasets.splits import Split
 from mnist_lib.distribution import batches as distributed
@@ -73,6 +73,7 @@ class Evaluator:
           ConfigError: the data set is empty or endless, the model takes other inputs, or
             a label is none of its classes.
         """
+        runtime.check_not_forked()
         self._metrics.reset()
         batches, is_masked = self._batches(data)
         # All sums stay on the device until the end.

@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterator
 import keras
 import tensorflow as tf
 
-from mnist_lib.models import batch_parts
-from mnist_lib.models.layers import Dropout
+from mnist_lib.models import batch_parts, layers
 
 _added: contextvars.ContextVar[list] = contextvars.ContextVar("mnist_lib_added_losses")
 
@@ -157,7 +156,9 @@ def seeds_of_each_part(model: keras.Model) -> Iterator[None]:
 
     `layers.Dropout` is left alone: its masks are a function of the row already.
     """
-    own = [layer.seed_generator for layer in flat_layers(model) if isinstance(layer, Dropout)]
+    own = [
+        layer.seed_generator for layer in flat_layers(model) if isinstance(layer, layers.Dropout)
+    ]
     with contextlib.ExitStack() as stack:
         for generator in seed_generators(model):
             if not any(generator is other for other in own):

@@ -198,3 +198,8 @@ def checked(loss: PerExampleLoss) -> PerExampleLoss:
         return example_losses
 
     return checked_loss
+
+
+def checked_or_none(loss: Loss | None) -> PerExampleLoss | None:
+    """Returns what a loss stands for, checked; None for None."""
+    return None if loss is None else checked(per_example_loss(loss))

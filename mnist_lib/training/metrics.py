@@ -23,7 +23,9 @@ class TrainMetrics:
       num_examples: images they used, on all replicas together.
       num_correct: how many of them were predicted right, before each update; None if their
         targets are no classes.
-      loss_sum: sum over the steps of each step's mean loss times its images.
+      loss_sum: sum of the losses of all images, each times its weight.
+      objective_sum: sum over the steps of what was minimised, penalties and smoothing
+        included, times their images.
       gradient_norm: Euclidean norm of the last step's global gradient.
       first_nonfinite_step: the first optimizer step (1 is the first of a run) whose
         loss or gradient was not finite; 0 if there was none.
@@ -33,6 +35,7 @@ class TrainMetrics:
     num_examples: int
     num_correct: int | None
     loss_sum: float
+    objective_sum: float
     gradient_norm: float
     first_nonfinite_step: int
 
@@ -45,6 +48,11 @@ class TrainMetrics:
     def loss(self) -> float:
         """Mean loss per image."""
         return self.loss_sum / self.num_examples
+
+    @property
+    def objective(self) -> float:
+        """Mean of what was minimised."""
+        return self.objective_sum / self.num_examples
 
     @property
     def accuracy(self) -> float:

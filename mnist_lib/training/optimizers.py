@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import keras
 import tensorflow as tf
 
-from mnist_lib import choices, errors
+from mnist_lib import choices, errors, runtime
 from mnist_lib.training import keras_internals
 
 MOMENTUM = 0.9
@@ -150,6 +150,7 @@ def build_optimizer(
     Raises:
       ConfigError: there is no optimizer of that name, or it lacks an option.
     """
+    runtime.check_not_forked()
     given = {"weight_decay": weight_decay, "beta_1": beta_1, "beta_2": beta_2}
     choices.check_options("optimizer", name, given)
     options: dict = {"global_clipnorm": clip_norm}

@@ -35,7 +35,8 @@ class StepValues:
       loss_share: scalar; the shares of all replicas add up to `loss`.
       local_gradients: of `loss_share`, one per trainable variable; None for a variable
         that the loss does not depend on.
-      loss: of the global batch, the same on every replica.
+      loss: of the global batch, what is minimised; the same on every replica.
+      reported_loss: mean of the reported losses of the global batch, likewise.
       num_correct: float32 scalar, images of the global batch that were predicted right;
         negative if their targets are no classes.
       gradients: of the global batch, the same on every replica.
@@ -45,6 +46,7 @@ class StepValues:
     loss_share: tf.Tensor
     local_gradients: list[tf.Tensor | None]
     loss: tf.Tensor
+    reported_loss: tf.Tensor
     num_correct: tf.Tensor
     gradients: list[tf.Tensor | None]
 
@@ -55,6 +57,7 @@ class _Part:
 
     example_losses: tf.Tensor
     loss_share: tf.Tensor
+    reported_share: tf.Tensor
     num_correct: tf.Tensor
     gradients: list[tf.Tensor | None]
 
@@ -69,6 +72,7 @@ class ReplicaStep:
         loss: losses.PerExampleLoss,
         *,
         forward: Forward,
+        reported_loss: losses.PerExampleLoss | None = None,
         one_hot: bool = False,
         reduce_gradients: ReduceGradients | None = None,
         accumulation_steps: int = 1,
@@ -81,6 +85,8 @@ class ReplicaStep:
           optimizer: its optimizer; a loss-scaling one scales the loss.
           loss: targets and outputs to losses `[b]`.
           forward: inputs to outputs.
+          reported_loss: what `StepValues.reported_loss` is of, as `loss`; None for that. No
+            penalty of a layer is in it.
           one_hot: whether targets `[b, C]` are classes, too.
           reduce_gradients: how gradients are summed; None for one all-reduce.
           accumulation_steps: equal parts in which the rows are seen, at least 1.
@@ -92,6 +98,7 @@ class ReplicaStep:
         # The added losses leave a compiled graph as its outputs.
         collecting = keras_internals.collecting_added_losses(forward)
         self._forward = tf.function(collecting, jit_compile=True) if jit_compile else collecting
+        self._reported_loss = reported_loss
         self._one_hot = one_hot
         self._reduce_gradients = reduce_gradients
         self._accumulation_steps = accumulation_steps
@@ -100,12 +107,13 @@ class ReplicaStep:
         """Returns what the rows of a replica give."""
         is_whole = self._accumulation_steps == 1
         local = self._part(batch) if is_whole else self._sum_over_parts(batch)
-        gradients, loss, num_correct = self._reduce(local)
+        gradients, (loss, reported_loss, num_correct) = self._reduce(local)
         return StepValues(
             example_losses=local.example_losses if is_whole else None,
             loss_share=local.loss_share,
             local_gradients=local.gradients,
             loss=loss,
+            reported_loss=reported_loss,
             num_correct=num_correct,
             gradients=gradients,
         )
@@ -116,18 +124,19 @@ class ReplicaStep:
         if isinstance(self._optimizer, keras.optimizers.LossScaleOptimizer):
             keras_internals.step_counter(self._optimizer).value.assign_add(1)
 
-    def _reduce(self, local: _Part) -> tuple[list[tf.Tensor | None], tf.Tensor, tf.Tensor]:
+    def _reduce(self, local: _Part) -> tuple[list[tf.Tensor | None], list[tf.Tensor]]:
         """Sums over the replicas, in one pack unless there is a way of one's own."""
         present = [gradient for gradient in local.gradients if gradient is not None]
-        scalars = [local.loss_share, local.num_correct]
+        scalars = [local.loss_share, local.reported_share, local.num_correct]
         if self._reduce_gradients is None:
-            *present, loss, num_correct = all_reduce_sum([*present, *scalars])
+            *present, loss, reported, num_correct = all_reduce_sum([*present, *scalars])
+            scalars = [loss, reported, num_correct]
         else:
             present = self._reduce_gradients(present)
-            loss, num_correct = all_reduce_sum(scalars)
+            scalars = all_reduce_sum(scalars)
         reduced = iter(present)
         gradients = [None if gradient is None else next(reduced) for gradient in local.gradients]
-        return gradients, loss, num_correct
+        return gradients, scalars
 
     def _sum_over_parts(self, batch: Batch) -> _Part:
         count = self._accumulation_steps
@@ -149,11 +158,11 @@ class ReplicaStep:
 
         def summed(part: _Part) -> list[tf.Tensor]:
             present = [gradient for gradient in part.gradients if gradient is not None]
-            return [part.loss_share, part.num_correct, *present]
+            return [part.loss_share, part.reported_share, part.num_correct, *present]
 
         first = of_part(0)
         # A loop and not a sum of `count` graphs, which would all be in memory at once.
-        _, loss_share, num_correct, *totals = tf.while_loop(
+        _, loss_share, reported_share, num_correct, *totals = tf.while_loop(
             lambda index, *sums: index < count,
             lambda index, *sums: (
                 index + 1,
@@ -166,6 +175,7 @@ class ReplicaStep:
         return dataclasses.replace(
             first,
             loss_share=loss_share,
+            reported_share=reported_share,
             num_correct=num_correct,
             gradients=[None if one is None else next(total) for one in first.gradients],
         )
@@ -175,10 +185,9 @@ class ReplicaStep:
         num_parts = num_replicas * self._accumulation_steps
         with tf.GradientTape() as tape:
             outputs, added = self._forward(batch.inputs)
-            example_losses = self._loss(as_loss_labels(batch.targets), outputs)
-            weighted = example_losses
-            if batch.weights is not None:
-                weighted *= tf.cast(batch.weights, example_losses.dtype)
+            targets = as_loss_labels(batch.targets)
+            example_losses = self._loss(targets, outputs)
+            weighted = _weighted(example_losses, batch.weights)
             share = losses.scaled_loss(
                 weighted,
                 batch.num_rows * num_parts,
@@ -186,18 +195,32 @@ class ReplicaStep:
                 num_parts,
             )
             scaled = self._optimizer.scale_loss(share)
+        if self._reported_loss is not None:
+            weighted = _weighted(self._reported_loss(targets, outputs), batch.weights)
         variables = [variable.value for variable in self._model.trainable_variables]
         gradients = [
             tf.convert_to_tensor(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
             for gradient in tape.gradient(scaled, variables)
         ]
         labels = class_labels(batch.targets, outputs, one_hot=self._one_hot)
-        return _Part(example_losses, share, _num_correct(labels, outputs), gradients)
+        return _Part(
+            example_losses,
+            loss_share=share,
+            reported_share=losses.scaled_loss(weighted, batch.num_rows * num_parts, [], num_parts),
+            num_correct=_num_correct(labels, outputs),
+            gradients=gradients,
+        )
 
 
 def all_reduce_sum(tensors: list[tf.Tensor]) -> list[tf.Tensor]:
     """Sums over the replicas, in one pack; call it in replica context."""
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tensors)
+
+
+def _weighted(example_losses: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
+    if weights is None:
+        return example_losses
+    return example_losses * tf.cast(weights, example_losses.dtype)
 
 
 def _num_correct(labels: tf.Tensor | None, outputs: Any) -> tf.Tensor:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import keras
 import tensorflow as tf
 
-from mnist_lib import errors
+from mnist_lib import errors, runtime
 from mnist_lib.datasets import batch_checks, pipelines
 from mnist_lib.datasets.splits import Split
 from mnist_lib.distribution import batches as distributed
@@ -36,9 +36,8 @@ from mnist_lib.training.metrics import TrainMetrics
 from mnist_lib.training.targets import Batch
 
 # Of `_train_steps`: the fields of `TrainMetrics` but the first.
-_SUMS = tuple(
-    tf.TensorSpec([], kind) for kind in (tf.int64, tf.int64, tf.float64, tf.float64, tf.int64)
-)
+_KINDS = ("int64", "int64", "float64", "float64", "float64", "int64")
+_SUMS = tuple(tf.TensorSpec([], kind) for kind in _KINDS)
 
 
 class Trainer:
@@ -54,6 +53,7 @@ class Trainer:
         optimizer: keras.optimizers.Optimizer,
         *,
         loss: losses.Loss = "cross_entropy",
+        reported_loss: losses.Loss | None = None,
         strategy: tf.distribute.Strategy | None = None,
         augment: augmentation.Augmentation | None = None,
         accumulation_steps: int = 1,
@@ -69,6 +69,7 @@ class Trainer:
             `min(momentum, (1 + t) / (10 + t))`, so that it soon forgets how it began.
           loss: a name in `choices.NAMES["loss"]`, or a function of (targets, outputs) to a
             loss per example, `[b]`; or one of them for each output, to be added up.
+          reported_loss: what `TrainMetrics.loss` is of, as `loss`; None for that.
           strategy: where to train; None for the strategy in scope.
           augment: changes the images of each step, where it trains; the only input then.
           accumulation_steps: equal parts in which each replica sees its rows, at least 1.
@@ -79,6 +80,7 @@ class Trainer:
           ConfigError: the model or the optimizer was made elsewhere, or has something
             that would not be right on several replicas or in several parts.
         """
+        runtime.check_not_forked()
         self.model = model
         self.optimizer = optimizer
         self.strategy = strategy or tf.distribute.get_strategy()
@@ -98,6 +100,7 @@ class Trainer:
             optimizer,
             losses.checked(losses.per_example_loss(loss)),
             forward=lambda inputs: model(inputs, training=True),
+            reported_loss=losses.checked_or_none(reported_loss),
             one_hot=isinstance(loss, str),
             accumulation_steps=accumulation_steps,
             jit_compile=jit_compile,
@@ -130,6 +133,7 @@ class Trainer:
         Raises:
           ConfigError: the batches do not fit the model, replicas and parts.
         """
+        runtime.check_not_forked()
         batch_checks.check_fits(self.model, data, loss=self._loss)
         size = batch_size if isinstance(data, Split) else distributed.static_batch_size(data)
         if size is None:
@@ -174,6 +178,7 @@ class Trainer:
             there were fewer; the steps that there were have been taken then.
           ValueError: the loss function does not return one value per example.
         """
+        runtime.check_not_forked()
         if num_steps < 1:
             raise errors.ConfigError("num_steps", f"{num_steps} must be at least 1")
         if isinstance(data, Split | tf.data.Dataset):
@@ -201,7 +206,7 @@ class Trainer:
         self, batches, num_steps: tf.Tensor, sums: tuple[tf.Tensor, ...]
     ) -> tuple[tf.Tensor, ...]:
         """Takes steps and adds what they amount to."""
-        examples, correct, loss_sum, norm, first_bad = sums
+        examples, correct, loss_sum, objective_sum, norm, first_bad = sums
         for _ in tf.range(num_steps):
             with (
                 keras_internals.tracing_a_step(self.model, self.optimizer),
@@ -210,12 +215,13 @@ class Trainer:
                 results = self.strategy.run(self._replica_step, args=(next(batches),))
             # All replicas return the same global values: take the first local one.
             local = [self.strategy.experimental_local_results(value)[0] for value in results]
-            loss, batch_correct, batch_examples, norm, is_bad, step = local
+            loss, objective, batch_correct, batch_examples, norm, is_bad, step = local
             loss_sum += loss * tf.cast(batch_examples, tf.float64)
+            objective_sum += objective * tf.cast(batch_examples, tf.float64)
             correct += batch_correct
             examples += batch_examples
             first_bad = tf.where((first_bad == 0) & is_bad, step, first_bad)
-        return examples, correct, loss_sum, norm, first_bad
+        return examples, correct, loss_sum, objective_sum, norm, first_bad
 
     def _replica_step(self, batch) -> tuple[tf.Tensor, ...]:
         """One step on this replica's rows; returns values of the global batch."""
@@ -234,6 +240,7 @@ class Trainer:
             is_bad, norm = optimizers.judge(self.optimizer, values.loss, norm)
             self._step.update(values.gradients)
             return (
+                tf.cast(values.reported_loss, tf.float64),
                 tf.cast(values.loss, tf.float64),
                 tf.cast(values.num_correct, tf.int64),
                 tf.constant(examples, tf.int64),
