@@ -14,7 +14,8 @@ PACKAGE = pathlib.Path(mnist_lib.__file__).parent
 
 # From the bottom up. What stands on one floor does not import each other.
 FLOORS = [
-    {"errors", "version", "files", "os_errors", "paths", "locks", "choices", "runtime", "progress"},
+    {"errors", "version", "files", "os_errors", "paths", "locks", "choices", "runtime", "progress"}
+    | {"markup"},
     {"datasets", "models", "distribution"},
     {"training"},
     {"inspection"},

@@ -15,7 +15,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from mnist_lib import errors, os_errors
-from mnist_lib.datasets import decoded, examples, original_order, preparation, splits, tfrecords
+from mnist_lib.datasets import (
+    decoded,
+    descriptions,
+    examples,
+    original_order,
+    preparation,
+    splits,
+    tfrecords,
+)
 from mnist_lib.datasets.prepared import READABLE, PreparedDataset
 from mnist_lib.datasets.splits import Split
 
@@ -65,6 +73,15 @@ class ImageDataset:
         test = self._test() if callable(self._test) else self._test
         self._check(test)
         return test
+
+    def __repr__(self) -> str:
+        return descriptions.dataset_text(self, read_test=self._has_read_test())
+
+    def _repr_html_(self) -> str:
+        return descriptions.dataset_html(self, read_test=self._has_read_test())
+
+    def _has_read_test(self) -> bool:
+        return "test" in vars(self) or not callable(self._test)
 
     def with_train(self, train: Split) -> ImageDataset:
         """Returns the data set with other images to train on."""

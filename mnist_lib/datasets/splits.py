@@ -16,8 +16,8 @@ import pathlib
 
 import numpy as np
 
-from mnist_lib import errors
-from mnist_lib.datasets import examples
+from mnist_lib import errors, markup
+from mnist_lib.datasets import descriptions, examples
 
 # How many training images are held out unless another number is asked for.
 VALIDATION_SIZE = 5000
@@ -67,6 +67,13 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __repr__(self) -> str:
+        kind = descriptions.kind(self.images, self.value_range)
+        return f"Split {self.name}: {kind}; {descriptions.counts_line(self.labels)}"
+
+    def _repr_html_(self) -> str:
+        return markup.paragraph(repr(self)) + descriptions.split_html(self)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mnist_lib import errors
+from mnist_lib import errors, markup
 
 # Of a metric: a number, or one per class or threshold.
 Value = float | list
@@ -69,6 +69,23 @@ class TrainMetrics:
         """Returns the loss, and the accuracy where there is one."""
         has_accuracy = self.num_correct is not None
         return {"loss": self.loss} | ({"accuracy": self.accuracy} if has_accuracy else {})
+
+    def __repr__(self) -> str:
+        right = "" if self.num_correct is None else f", {self.num_correct} right"
+        values = _joined(self._shown())
+        broken = self.first_nonfinite_step
+        return (
+            f"TrainMetrics: {self.num_steps} steps, {self.num_examples} images{right}; {values}"
+            + (f"; not finite from step {broken} on" if broken else "")
+        )
+
+    def _repr_html_(self) -> str:
+        counts = {"steps": self.num_steps, "images": self.num_examples}
+        values = {name: f"{value:.4f}" for name, value in self._shown().items()}
+        return markup.table(["training", ""], [*counts.items(), *values.items()])
+
+    def _shown(self) -> dict[str, float]:
+        return self.values() | {"gradient norm": self.gradient_norm}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -139,7 +156,65 @@ class EvalMetrics:
                 "num_correct": self.num_correct,
                 "num_incorrect": self.num_examples - self.num_correct,
             }
-        return counts | self.values() | {"confusion_matrix": self.confusion_matrix.tolist()}
+        names = self.names
+        return (
+            counts
+            | self.values()
+            | {
+                "confusion_matrix": self.confusion_matrix.tolist(),
+                "confusions": [
+                    {"label": names[label], "prediction": names[prediction], "count": count}
+                    for label, prediction, count in self.confusions()
+                ],
+            }
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One name per class, its number where there are no names."""
+        return self.class_names or tuple(map(str, range(len(self.confusion_matrix))))
+
+    def confusions(self, count: int = 5) -> list[tuple[int, int, int]]:
+        """Returns the most frequent errors, the most frequent first.
+
+        Args:
+          count: how many of them, at most.
+
+        Returns:
+          Label, prediction and how often; equally frequent ones in the order of the labels.
+        """
+        wrong = self.confusion_matrix - np.diag(np.diag(self.confusion_matrix))
+        order = np.argsort(-wrong, axis=None, kind="stable")[:count]
+        found = ((*divmod(int(index), len(wrong)), int(wrong.flat[index])) for index in order)
+        return [confusion for confusion in found if confusion[2]]
+
+    def describe_confusions(self, count: int = 5) -> list[str]:
+        """Returns the most frequent errors as lines, such as "4 taken for 9: 12 times"."""
+        return [
+            f"{self.names[label]} taken for {self.names[prediction]}: {number} "
+            f"time{'s' if number > 1 else ''}"
+            for label, prediction, number in self.confusions(count)
+        ]
+
+    def __repr__(self) -> str:
+        return f"EvalMetrics{f' {self.dataset}' if self.dataset else ''}: {self._counts()}"
+
+    def _repr_html_(self) -> str:
+        parts = [markup.paragraph(f"{self.dataset}: " * bool(self.dataset) + self._counts())]
+        if self.has_accuracy:
+            parts.append(markup.confusion_table(self.names, self.confusion_matrix))
+            parts.append(markup.paragraph("\n".join(self.describe_confusions())))
+        return "".join(parts)
+
+    def _counts(self) -> str:
+        right = self.num_correct if self.has_accuracy else 0
+        counted = f", {right} right, {self.num_examples - right} wrong" * self.has_accuracy
+        numbers = {name: value for name, value in self.values().items() if np.isscalar(value)}
+        return f"{self.num_examples} images{counted}; {_joined(numbers)}"
+
+
+def _joined(values: Mapping[str, typing.Any]) -> str:
+    return ", ".join(f"{name} {value:.4f}" for name, value in values.items())
 
 
 def _refuse_accuracy() -> typing.NoReturn:
