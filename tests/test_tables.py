@@ -89,3 +89,54 @@ def test_an_evaluation_is_shown_by_class_with_its_interval(capsys):
         *("zero", "100", "98", "2", "0.9800"),
     ]
     assert "accuracy 0.9905, 95 % interval 0.9659 to 0.9974" in out
+
+
+def confusion_rows(text: str) -> list[list[str]]:
+    """Returns the words of the lines of the second table."""
+    return [line.split() for line in text[text.index("label \\ prediction") :].splitlines()]
+
+
+def test_an_evaluation_shows_what_was_taken_for_what_in_80_columns(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    matrix = np.diag([980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009])
+    matrix[4, 9], matrix[7, 1], matrix[2, 3] = 12, 3, 1
+    tables.print_evaluation("mnist test", mnist_lib.EvalMetrics(1.0, matrix, dataset="mnist"))
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    rows = confusion_rows(out)
+    assert rows[0] == ["label", "\\", "prediction", *map(str, range(10))]
+    assert rows[2 + 4] == ["4", *"....", "982", *"....", "12"]
+    assert rows[2 + 1] == ["1", ".", "1135", *"........"]
+    assert out.rstrip().endswith(
+        "4 taken for 9: 12 times\n7 taken for 1: 3 times\n2 taken for 3: 1 time"
+    )
+
+
+def test_long_names_have_numbers_above_and_many_classes_no_matrix(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    names = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat")
+    names += ("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+    matrix = np.full((10, 10), 1000)
+    tables.print_evaluation("fashion", mnist_lib.EvalMetrics(1.0, matrix, class_names=names))
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    rows = confusion_rows(out)
+    assert rows[0][-2:] == ["8", "9"]
+    assert rows[2 + 9][:4] == ["9", "Ankle", "boot", "1000"]
+    many = np.diag(np.arange(47)) + np.eye(47, k=1, dtype=int)
+    tables.print_evaluation("emnist", mnist_lib.EvalMetrics(1.0, many))
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    assert "--json has the confusion matrix of 47 classes" in out
+    assert "0 taken for 1: 1 time\n" in out
+
+
+def test_an_evaluation_without_errors_or_without_classes(capsys):
+    tables.print_evaluation("mnist test", mnist_lib.EvalMetrics(1.0, np.diag([3, 4])))
+    assert "taken for" not in capsys.readouterr().out
+    metrics = mnist_lib.EvalMetrics(
+        5.0, np.zeros((0, 0), np.int64), num_examples=50, own={"error": 0.5}
+    )
+    tables.print_evaluation("mine test", metrics)
+    out = capsys.readouterr().out
+    assert out == "mine test: 50 images; loss 0.1000, error 0.5000\n"

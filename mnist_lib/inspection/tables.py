@@ -5,18 +5,32 @@ from __future__ import annotations
 import typing
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+import rich.box
 import rich.console
+import rich.measure
 import rich.table
+import rich.text
 
 from mnist_lib.inspection import statistics
 
 if typing.TYPE_CHECKING:
     from mnist_lib.training import metrics
 
+_LONGEST_HEADING = 4  # as wide as the counts
+
 
 def print_evaluation(title: str, result: metrics.EvalMetrics) -> None:
-    """Prints the counts of an evaluation, per class and in total, to standard output."""
-    names = result.class_names or tuple(map(str, range(len(result.confusion_matrix))))
+    """Prints the counts of an evaluation, and what was taken for what, to standard output.
+
+    Of targets that are no classes, the metrics.
+    """
+    if not result.has_accuracy:
+        values = {name: value for name, value in result.values().items() if np.isscalar(value)}
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in values.items())
+        print(f"{title}: {result.num_examples} images; {shown}")
+        return
+    names = result.names
     table = rich.table.Table(title=f"{title}: loss {result.loss:.4f}")
     for heading in ("class", "images", "correct", "incorrect", "accuracy"):
         table.add_column(heading, justify="right")
@@ -26,6 +40,32 @@ def print_evaluation(title: str, result: metrics.EvalMetrics) -> None:
     _add_row(table, "all", result.num_examples, result.num_correct)
     table.caption = f"accuracy {_accuracy(result.num_correct, result.num_examples)}"
     _print(table)
+    if result.num_correct < result.num_examples:
+        _print_confusions(result)
+
+
+def _print_confusions(result: metrics.EvalMetrics) -> None:
+    names = result.names
+    has_short_names = max(map(len, names)) <= _LONGEST_HEADING
+    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, padding=0)
+    table.add_column("label \\ prediction")
+    for label, name in enumerate(names):
+        heading = name if has_short_names else str(label)
+        table.add_column(rich.text.Text(heading), justify="right", no_wrap=True)
+    for label, counts in enumerate(result.confusion_matrix.tolist()):
+        cells = [
+            rich.text.Text(str(count or "."), style="red" if count and at != label else "")
+            for at, count in enumerate(counts)
+        ]
+        name = names[label] if has_short_names else f"{label} {names[label]}"
+        table.add_row(rich.text.Text(name), *cells)
+    wide = rich.console.Console(width=10_000)  # what is measured fits the console
+    needed = rich.measure.Measurement.get(wide, wide.options, table).minimum
+    if needed <= rich.console.Console().width:
+        _print(table)
+    else:
+        print(f"--json has the confusion matrix of {len(names)} classes.\n")
+    print("\n".join(result.describe_confusions()))
 
 
 def print_results(run: str, results: Mapping, seconds: float, next_commands: Sequence[str]) -> None:
