@@ -16,6 +16,7 @@ _REQUIRED = [
     "filelock>=3.16,<5",
     "importlib_resources>=6,<8",  # tensorflow-datasets 4.9.10 imports it undeclared
     "keras>=3.15.1,<3.16",
+    "matplotlib>=3.9,<4",  # figures
     "numpy>=1.26,<3",
     "requests>=2.32,<3",
     "rich>=13,<16",
@@ -30,7 +31,6 @@ _TEST = ["pytest>=8,<10"]
 _DEV = [
     *_TEST,
     "build>=1,<2",
-    "matplotlib>=3.9,<4",  # the pictures in docs/
     "mypy>=2,<3",
     "pre-commit>=4,<5",
     "ruff>=0.17,<0.18",

@@ -49,6 +49,12 @@ NAMES: dict[str, tuple[str, ...]] = {
     "strategy": ("default", "one_device", "mirrored", "multi_worker_mirrored"),
     "summaries": ("none", "scalars", "default", "full"),
     "checkpoint": ("last", "best"),
+    "figure": (
+        *("samples", "labels", "augmentation"),
+        *("curves", "confusion", "mistakes", "reliability", "precision_recall"),
+        *("filters", "feature_maps", "embedding", "saliency", "model"),
+        *("activations", "noise", "separability"),
+    ),
 }
 
 

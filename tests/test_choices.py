@@ -6,8 +6,9 @@ import pytest
 
 import mnist_lib
 from mnist_lib import choices
+from mnist_lib.commands import figure_sources
 from mnist_lib.datasets import catalog
-from mnist_lib.inspection import summaries
+from mnist_lib.inspection import figures, summaries
 from mnist_lib.models import activations
 from mnist_lib.training import augmentation, losses, optimizers
 
@@ -45,6 +46,7 @@ BUILDERS = {
     ),
     "summaries": _summaries,
     "checkpoint": _load_from_nothing,
+    "figure": lambda name, _: (figure_sources.DRAW[name], getattr(figures, f"draw_{name}")),
 }
 
 

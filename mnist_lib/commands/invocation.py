@@ -14,7 +14,7 @@ import shutil
 import sys
 import types
 
-COMMANDS = ("train", "evaluate", "prepare_data", "launch")
+COMMANDS = ("train", "evaluate", "prepare_data", "launch", "visualize")
 
 
 def module_of(command: str) -> types.ModuleType:
