@@ -5,7 +5,6 @@ from __future__ import annotations
 import typing
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import rich.box
 import rich.console
 import rich.measure
@@ -26,8 +25,8 @@ def print_evaluation(title: str, result: metrics.EvalMetrics) -> None:
     Of targets that are no classes, the metrics.
     """
     if not result.has_accuracy:
-        values = {name: value for name, value in result.values().items() if np.isscalar(value)}
-        shown = ", ".join(f"{name} {value:.4f}" for name, value in values.items())
+        values = result.values().items()
+        shown = ", ".join(f"{tag} {value:.4f}" for tag, value in values if isinstance(value, float))
         print(f"{title}: {result.num_examples} images; {shown}")
         return
     names = result.names

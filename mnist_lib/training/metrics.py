@@ -209,7 +209,7 @@ class EvalMetrics:
     def _counts(self) -> str:
         right = self.num_correct if self.has_accuracy else 0
         counted = f", {right} right, {self.num_examples - right} wrong" * self.has_accuracy
-        numbers = {name: value for name, value in self.values().items() if np.isscalar(value)}
+        numbers = {name: value for name, value in self.values().items() if isinstance(value, float)}
         return f"{self.num_examples} images{counted}; {_joined(numbers)}"
 
 
