@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mnist_lib.datasets.splits import Split
+from mnist_lib.datasets.splits import Split, stratified_order
 
 _BATCH_SIZE = 500
 
@@ -51,6 +51,13 @@ class Predictions:
         """Whether it is the label, bool `[N]`."""
         return self.predicted == self.split.labels
 
+    def of_subset(self, size: int) -> Predictions:
+        """Returns those of a stratified choice of at most `size` images, in their order."""
+        chosen = np.sort(stratified_order(self.split.labels)[:size])
+        return dataclasses.replace(
+            self, split=self.split.take(chosen), probabilities=self.probabilities[chosen]
+        )
+
     def mistakes(self) -> np.ndarray:
         """Returns the indices of the images predicted wrong, the most confident first."""
         wrong = np.flatnonzero(~self.is_correct)
@@ -67,6 +74,13 @@ class Predictions:
         numbers = self.split.numbers
         is_mnist_test = self.dataset == "mnist" and self.split.name == "test"
         return is_mnist_test and numbers is not None and int(numbers[index]) in DISPUTED_TEST_IMAGES
+
+
+def classifies(model: keras.Model) -> bool:
+    """Whether a model is one of images `[N, ...]` to logits `[N, C]`, as far as it says."""
+    inputs: list = list(getattr(model, "inputs", None) or ())
+    outputs: list = list(getattr(model, "outputs", None) or ())
+    return len(inputs) == len(outputs) == 1 and len(outputs[0].shape) == 2
 
 
 def predict_split(

@@ -1,22 +1,23 @@
-"""TensorBoard summaries: the same tags in `train/`, `validation/` and `test/`.
+"""TensorBoard summaries of a run: the same tags in `train/`, `validation/` and `test/`.
 
-The x axis is the optimizer step. When a run is resumed, what was logged after the
-checkpoint is taken out of the event files first, so that no step appears twice.
+The x axis is the optimizer step. Tags are grouped: `metrics/`, `optimizer/`, `speed/`,
+`weights/`, `gradients/`, `input/`, `errors/`, `class/`. What is shown of a finished run is in
+`closing_summaries`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import os
 import pathlib
-from collections.abc import Iterator
+import resource
+from collections.abc import Mapping, Sequence
 
-import tensorflow as tf
+import numpy as np
+from tensorboard.plugins.hparams import api_pb2
+from tensorboard.plugins.hparams import summary as session
+from tensorboard.plugins.hparams import summary_v2 as hparams
 
-from mnist_lib import errors
-
-_logger = logging.getLogger(__name__)
+from mnist_lib.inspection import event_files
+from mnist_lib.training.metrics import EvalMetrics, TrainMetrics
 
 SPLITS = ("train", "validation", "test")
 
@@ -24,60 +25,137 @@ SPLITS = ("train", "validation", "test")
 class RunSummaries:
     """Writes the event files of a run.
 
-    Levels: `none` writes nothing; `scalars` scalars; `default` also the graph of
-    the model and the configuration; `full` also histograms of the weights.
+    Levels: `none` writes nothing; `scalars` scalars and what HParams shows; `default` also
+    graphs, text, pictures, histograms of the weights and, at the end, what
+    `closing_summaries` writes; `full` also histograms of gradients.
     """
 
-    def __init__(self, run_path: pathlib.Path, level: str, step: int = 0):
-        """Opens nothing yet; cleans the event files that an earlier process left.
+    def __init__(self, run_path: pathlib.Path, level: str):
+        """Opens nothing yet; reads what earlier processes have logged.
 
         Args:
           run_path: the run's folder.
           level: one of the levels above.
-          step: the step that training goes on from; 0: from nothing.
-        """
-        self._run_path = run_path
-        self._level = level
-        self._writers: dict[str, tf.summary.SummaryWriter] = {}
-        if level == "none":  # of several workers, all but one
-            return
-        for split in SPLITS:
-            for path in sorted((run_path / split).glob("events.out.tfevents.*")):
-                # The test comes last and is repeated whenever a run is not finished.
-                if step == 0 or split == "test":
-                    path.unlink()
-                else:
-                    drop_events_after(path, step)
-
-    def scalars(self, split: str, step: int, values: dict[str, float]) -> None:
-        """Writes one scalar per tag.
 
         Raises:
-          StorageError: the event file could not be written.
+          DataNotFoundError: an event file may not be read.
+        """
+        self._name = run_path.name
+        self._level = level
+        folders = {split: run_path / split for split in SPLITS} | {"run": run_path}
+        self._writers = {
+            name: event_files.EventWriter(folder)
+            for name, folder in folders.items()
+            if level != "none"
+        }
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether more than scalars is wanted."""
+        return self._level in ("default", "full")
+
+    @property
+    def has_gradients(self) -> bool:
+        """Whether histograms of gradients are wanted."""
+        return self._level == "full"
+
+    def writer(self, split: str) -> event_files.EventWriter:
+        """Returns the writer of a split, or of the whole `run`; the level is not `none`."""
+        return self._writers[split]
+
+    def begin_session(self, differences: Mapping[str, bool | int | float | str]) -> None:
+        """Has HParams show the run; `differences` of its configuration from its recipe's.
+
+        Raises:
+          StorageError: an event file could not be written.
         """
         if self._level != "none":
-            with self._write_errors(), self._writer(split).as_default(step=step):
-                for tag, value in values.items():
-                    tf.summary.scalar(tag, value)
+            started = hparams.hparams_pb(dict(differences), trial_id=self._name)
+            self.writer("run").raw(0, [started])
 
-    def configuration(self, config_json: str) -> None:
-        """Writes the configuration as text, at step 0."""
-        if self._level in ("default", "full"):
-            with self._writer("train").as_default(step=0):
-                tf.summary.text("config", f"```json\n{config_json}```")
+    def training(
+        self, step: int, metrics: TrainMetrics, learning_rate: float, images_per_second: float
+    ) -> None:
+        """Shows what the steps up to `step` amounted to.
 
-    def graph(self, graph: tf.Graph | None) -> None:
-        """Writes the graph of the model, if it is known."""
-        if graph is not None and self._level in ("default", "full"):
-            with self._writer("train").as_default(step=0):
-                tf.summary.graph(graph)
+        Raises:
+          StorageError: an event file could not be written.
+        """
+        if self._level == "none":
+            return
+        kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        values = {f"metrics/{name}": value for name, value in metrics.values().items()}
+        self.writer("train").scalars(
+            step,
+            values
+            | {
+                "optimizer/objective": metrics.objective,
+                "optimizer/learning_rate": learning_rate,
+                "optimizer/gradient_norm": metrics.gradient_norm,
+                "speed/images_per_second": images_per_second,
+                "speed/peak_memory_megabytes": kib / 1024,
+            },
+        )
 
-    def weights(self, step: int, variables) -> None:
-        """Writes a histogram of each variable."""
-        if self._level == "full":
-            with self._writer("train").as_default(step=step):
-                for variable in variables:
-                    tf.summary.histogram(variable.path, variable.value)
+    def evaluation(self, split: str, step: int, metrics: EvalMetrics) -> None:
+        """Shows an evaluation, and the accuracy of each class where there are some.
+
+        Raises:
+          StorageError: an event file could not be written.
+        """
+        if self._level == "none":
+            return
+        values = {
+            f"metrics/{name}": value
+            for name, value in metrics.values().items()
+            if isinstance(value, float)
+        }
+        if self.has_pictures and metrics.has_accuracy:
+            matrix = metrics.confusion_matrix
+            names = metrics.class_names or tuple(map(str, range(len(matrix))))
+            values |= {
+                f"class/accuracy/{name}": float(row[label] / row.sum())
+                for label, (name, row) in enumerate(zip(names, matrix, strict=True))
+                if row.sum()
+            }
+        self.writer(split).scalars(step, values)
+
+    def weights(self, step: int, variables: Sequence, ratios: Mapping[str, float]) -> None:
+        """Shows a histogram of each variable.
+
+        Args:
+          step: the step after which they have their values.
+          variables: of the model.
+          ratios: by the path of a variable, the norm of its last update to its own.
+
+        Raises:
+          StorageError: an event file could not be written.
+        """
+        if self.has_pictures:
+            values = {f"weights/{one.path}": one.numpy() for one in variables}
+            self.writer("train").histograms(step, values)
+            scalars = {f"optimizer/update_ratio/{path}": value for path, value in ratios.items()}
+            self.writer("train").scalars(step, scalars)
+
+    def gradients(self, step: int, gradients: Mapping[str, np.ndarray]) -> None:
+        """Shows a histogram of each gradient, by the path of its variable.
+
+        Raises:
+          StorageError: an event file could not be written.
+        """
+        if self.has_gradients:
+            values = {f"gradients/{path}": gradient for path, gradient in gradients.items()}
+            self.writer("train").histograms(step, values)
+
+    def end_session(self, step: int) -> None:
+        """Has HParams show that the run is finished.
+
+        Raises:
+          StorageError: an event file could not be written.
+        """
+        if self._level != "none":
+            ended = session.session_end_pb(api_pb2.STATUS_SUCCESS)
+            self.writer("run").raw(step, [ended])
 
     def flush(self) -> None:
         """Writes out what is buffered.
@@ -85,50 +163,14 @@ class RunSummaries:
         Raises:
           StorageError: the event files could not be written.
         """
-        with self._write_errors():
-            for writer in self._writers.values():
-                writer.flush()
+        for writer in self._writers.values():
+            writer.flush()
 
     def close(self) -> None:
-        """Closes the files."""
+        """Closes the files.
+
+        Raises:
+          StorageError: what was buffered cannot be written.
+        """
         for writer in self._writers.values():
             writer.close()
-
-    @contextlib.contextmanager
-    def _write_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except tf.errors.OpError as error:
-            raise errors.StorageError(
-                f"{self._run_path}: event files could not be written ({error.message}). Free some "
-                "space and start again with the same --workdir."
-            ) from error
-
-    def _writer(self, split: str) -> tf.summary.SummaryWriter:
-        if split not in self._writers:
-            self._writers[split] = tf.summary.create_file_writer(str(self._run_path / split))
-        return self._writers[split]
-
-
-def drop_events_after(path: pathlib.Path, step: int) -> None:
-    """Rewrites an event file without the events after `step`.
-
-    A record that was cut off by the end of the process ends the file.
-    """
-    kept, num_dropped = [], 0
-    try:
-        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
-            if tf.compat.v1.Event.FromString(record).step > step:
-                num_dropped += 1
-            else:
-                kept.append(record)
-    except tf.errors.DataLossError:
-        num_dropped += 1
-    if not num_dropped:
-        return
-    temporary = path.with_name("rewritten.tmp")
-    with tf.io.TFRecordWriter(str(temporary)) as writer:
-        for record in kept:
-            writer.write(record)
-    os.replace(temporary, path)
-    _logger.info("%s: %d records after step %d taken out before resuming", path, num_dropped, step)

@@ -42,10 +42,10 @@ def num_pieces(activation: str) -> int:
     return MAXOUT_PIECES if activation == "maxout" else 1
 
 
-def activation_layer(activation: str) -> keras.layers.Layer:
-    """Returns a layer for a name in `choices.NAMES["activation"]`."""
+def activation_layer(activation: str, name: str | None = None) -> keras.layers.Layer:
+    """Returns a layer for a name in `choices.NAMES["activation"]`, called `name`."""
     if activation == "maxout":
-        return Maxout()
+        return Maxout(name=name)
     if activation == "leaky_relu":
-        return keras.layers.LeakyReLU(negative_slope=LEAKY_RELU_SLOPE)
-    return keras.layers.Activation(activation)
+        return keras.layers.LeakyReLU(negative_slope=LEAKY_RELU_SLOPE, name=name)
+    return keras.layers.Activation(activation, name=name)

@@ -21,13 +21,13 @@ def build_cnn(
     1,199,882 parameters. `dropout` is the rate before the output; the rate after
     pooling is half of it (0.25 and 0.5 by default).
     """
-    seeds = layers.layer_seeds(seed)
+    plan = layers.LayerPlan(seed)
     image, x = layers.image_input(image_shape)
-    x = layers.conv(x, 32, 3, activation, seeds)
-    x = layers.conv(x, 64, 3, activation, seeds)
-    x = layers.pool(x, pooling)
-    x = layers.Dropout(dropout / 2, next(seeds))(x)
-    x = keras.layers.Flatten()(x)
-    x = layers.dense(x, 128, activation, seeds)
-    x = layers.Dropout(dropout, next(seeds))(x)
-    return keras.Model(image, layers.logits(x, num_classes, seeds), name="cnn")
+    x = layers.conv(x, 32, 3, activation, plan)
+    x = layers.conv(x, 64, 3, activation, plan)
+    x = layers.pool(x, pooling, plan)
+    x = layers.dropout(x, dropout / 2, plan)
+    x = keras.layers.Flatten(name="flatten")(x)
+    x = layers.dense(x, 128, activation, plan)
+    x = layers.dropout(x, dropout, plan)
+    return keras.Model(image, layers.logits(x, num_classes, plan), name="cnn")

@@ -22,11 +22,11 @@ def build_fast_cnn(
     after the second and third layer allows the learning rate at which 270 steps are
     enough; after the first, whose output is the largest, it costs more than it gives.
     """
-    seeds = layers.layer_seeds(seed)
+    plan = layers.LayerPlan(seed)
     image, x = layers.image_input(image_shape)
     x = keras.layers.Cropping2D(2, name="crop")(x)
-    x = layers.conv(x, 16, 4, activation, seeds, strides=2)
-    x = layers.conv(x, 32, 3, activation, seeds, strides=2, batch_norm=True)
-    x = keras.layers.Flatten()(x)
-    x = layers.dense(x, 128, activation, seeds, batch_norm=True)
-    return keras.Model(image, layers.logits(x, num_classes, seeds), name="fast_cnn")
+    x = layers.conv(x, 16, 4, activation, plan, strides=2)
+    x = layers.conv(x, 32, 3, activation, plan, strides=2, batch_norm=True)
+    x = keras.layers.Flatten(name="flatten")(x)
+    x = layers.dense(x, 128, activation, plan, batch_norm=True)
+    return keras.Model(image, layers.logits(x, num_classes, plan), name="fast_cnn")

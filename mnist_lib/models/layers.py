@@ -3,7 +3,7 @@ pooling, and a dropout whose masks do not depend on the number of replicas."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import collections
 
 import keras
 import numpy as np
@@ -18,10 +18,26 @@ MNIST_SHAPE = (28, 28, 1)
 _BATCH_NORM_MOMENTUM = 0.9
 
 
-def layer_seeds(seed: int) -> Iterator[int]:
-    """Yields independent seeds, one per layer, all derived from `seed`."""
-    for child in np.random.SeedSequence(seed).spawn(64):
-        yield int(child.generate_state(1, np.uint32)[0] >> 1)
+class LayerPlan:
+    """The seeds and the names of a model's layers, in their order.
+
+    Names are those a reader of a graph expects (`conv1`, `bn1`, `relu1`), the same in every
+    process; Keras would count on from one model to the next.
+    """
+
+    def __init__(self, seed: int):
+        """Derives all seeds from `seed`, independent of each other."""
+        self._children = iter(np.random.SeedSequence(seed).spawn(64))
+        self._count: collections.Counter[str] = collections.Counter()
+
+    def seed(self) -> int:
+        """Returns the seed of the next layer, in [0, 2**31)."""
+        return int(next(self._children).generate_state(1, np.uint32)[0] >> 1)
+
+    def name(self, kind: str) -> str:
+        """Returns the name of the next layer of a kind."""
+        self._count[kind] += 1
+        return f"{kind}{self._count[kind]}"
 
 
 def image_input(image_shape: ImageShape) -> tuple[keras.KerasTensor, keras.KerasTensor]:
@@ -30,11 +46,11 @@ def image_input(image_shape: ImageShape) -> tuple[keras.KerasTensor, keras.Keras
     return image, keras.layers.Rescaling(1 / 255, name="scale")(image)
 
 
-def logits(x: keras.KerasTensor, num_classes: int, seeds: Iterator[int]) -> keras.KerasTensor:
+def logits(x: keras.KerasTensor, num_classes: int, plan: LayerPlan) -> keras.KerasTensor:
     """Adds the output layer; float32 even where the rest has less precision."""
     dtype = "float64" if keras.config.dtype_policy().name == "float64" else "float32"
     return keras.layers.Dense(
-        num_classes, kernel_initializer=_glorot(seeds), dtype=dtype, name="logits"
+        num_classes, kernel_initializer=_glorot(plan), dtype=dtype, name="logits"
     )(x)
 
 
@@ -42,15 +58,18 @@ def dense(
     x: keras.KerasTensor,
     units: int,
     activation: str,
-    seeds: Iterator[int],
+    plan: LayerPlan,
     batch_norm: bool = False,
 ) -> keras.KerasTensor:
     """Adds an affine layer and its activation: `[N, d]` to `[N, units]`."""
     pieces = activations.num_pieces(activation)
     x = keras.layers.Dense(
-        units * pieces, use_bias=not batch_norm, kernel_initializer=_glorot(seeds)
+        units * pieces,
+        use_bias=not batch_norm,
+        kernel_initializer=_glorot(plan),
+        name=plan.name("dense"),
     )(x)
-    return _activate(x, activation, batch_norm)
+    return _activate(x, activation, plan, batch_norm)
 
 
 def conv(
@@ -58,7 +77,7 @@ def conv(
     filters: int,
     kernel_size: int,
     activation: str,
-    seeds: Iterator[int],
+    plan: LayerPlan,
     padding: str = "valid",
     strides: int = 1,
     batch_norm: bool = False,
@@ -71,26 +90,36 @@ def conv(
         strides=strides,
         padding=padding,
         use_bias=not batch_norm,
-        kernel_initializer=_glorot(seeds),
+        kernel_initializer=_glorot(plan),
+        name=plan.name("conv"),
     )(x)
-    return _activate(x, activation, batch_norm)
+    return _activate(x, activation, plan, batch_norm)
 
 
-def pool(x: keras.KerasTensor, pooling: str) -> keras.KerasTensor:
+def pool(x: keras.KerasTensor, pooling: str, plan: LayerPlan) -> keras.KerasTensor:
     """Adds 2x2 pooling with stride 2, `"max"` or `"average"`."""
     layer = {"max": keras.layers.MaxPooling2D, "average": keras.layers.AveragePooling2D}[pooling]
-    return layer(pool_size=2)(x)
+    return layer(pool_size=2, name=plan.name("pool"))(x)
 
 
-def _activate(x: keras.KerasTensor, activation: str, batch_norm: bool) -> keras.KerasTensor:
+def dropout(x: keras.KerasTensor, rate: float, plan: LayerPlan) -> keras.KerasTensor:
+    """Adds dropout."""
+    return Dropout(rate, plan.seed(), name=plan.name("dropout"))(x)
+
+
+def _activate(
+    x: keras.KerasTensor, activation: str, plan: LayerPlan, batch_norm: bool
+) -> keras.KerasTensor:
     """Adds an activation, after the batch normalisation whose offset is the only bias."""
     if batch_norm:
-        x = keras.layers.BatchNormalization(momentum=_BATCH_NORM_MOMENTUM, synchronized=True)(x)
-    return activations.activation_layer(activation)(x)
+        x = keras.layers.BatchNormalization(
+            momentum=_BATCH_NORM_MOMENTUM, synchronized=True, name=plan.name("bn")
+        )(x)
+    return activations.activation_layer(activation, plan.name(activation))(x)
 
 
-def _glorot(seeds: Iterator[int]) -> keras.initializers.Initializer:
-    return keras.initializers.GlorotUniform(seed=next(seeds))
+def _glorot(plan: LayerPlan) -> keras.initializers.Initializer:
+    return keras.initializers.GlorotUniform(seed=plan.seed())
 
 
 @keras.saving.register_keras_serializable(package="mnist_lib")

@@ -19,7 +19,5 @@ def build_linear(
     loss it is the multi-class perceptron.
     """
     image, x = layers.image_input(image_shape)
-    x = keras.layers.Flatten()(x)
-    return keras.Model(
-        image, layers.logits(x, num_classes, layers.layer_seeds(seed)), name="linear"
-    )
+    x = keras.layers.Flatten(name="flatten")(x)
+    return keras.Model(image, layers.logits(x, num_classes, layers.LayerPlan(seed)), name="linear")

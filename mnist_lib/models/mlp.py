@@ -16,10 +16,10 @@ def build_mlp(
     image_shape: layers.ImageShape = layers.MNIST_SHAPE,
 ) -> keras.Model:
     """Builds 784-512-512-10, 669,706 parameters, dropout after each hidden layer."""
-    seeds = layers.layer_seeds(seed)
+    plan = layers.LayerPlan(seed)
     image, x = layers.image_input(image_shape)
-    x = keras.layers.Flatten()(x)
+    x = keras.layers.Flatten(name="flatten")(x)
     for units in (512, 512):
-        x = layers.dense(x, units, activation, seeds)
-        x = layers.Dropout(dropout, next(seeds))(x)
-    return keras.Model(image, layers.logits(x, num_classes, seeds), name="mlp")
+        x = layers.dense(x, units, activation, plan)
+        x = layers.dropout(x, dropout, plan)
+    return keras.Model(image, layers.logits(x, num_classes, plan), name="mlp")

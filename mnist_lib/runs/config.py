@@ -180,6 +180,20 @@ class TrainConfig:
             )
         return cls(**values)
 
+    def differences(self) -> dict[str, bool | int | float | str]:
+        """Returns the model, and what is not as its recipe has it.
+
+        Without where data comes from and what is shown; None is left out.
+        """
+        base = dataclasses.asdict(recipe(recipes.recipe_of_model(self.model)))
+        return {
+            name: value
+            for name, value in dataclasses.asdict(self).items()
+            if value is not None
+            and (value != base[name] or name == "model")
+            and name not in _FREE_FOR_EACH_WORKER | {"summaries", "worker_timeout_seconds"}
+        }
+
     def common_fields(self) -> dict:
         """Returns what all workers of a run must have alike."""
         fields = dataclasses.asdict(self)

@@ -46,8 +46,7 @@ def train_and_evaluate(
     """Trains to the end, resuming if `workdir` holds a run, and tests once.
 
     Args:
-      config: the configuration.
-      workdir: the run directory, made with its parents; None for a new one in `runs/`.
+      config, workdir: the configuration; the run directory, None for a new one in `runs/`.
       data: what to train on, instead of loading `config.dataset`. `train_size` chooses of
         it; its validation split is used as it is, and `config.json` says how large it is.
       model: a function that returns a new model, to be used in place of `config.model`. It
@@ -56,24 +55,23 @@ def train_and_evaluate(
       optimizer: likewise, in place of `config.optimizer` and its fields.
       loss: as for `Trainer`, in place of `config.loss`.
       metrics: returns what `Evaluator` takes, called likewise; None for the accuracy.
-      callbacks: called with an `mnist_lib.RunProgress` after each validation. If one returns
-        what is true, the run stops there, saved, to be gone on with.
-      allow_other_replicas: whether a run may go on with another strategy or number
-        of replicas than it was started with (no longer bitwise the same then).
+      callbacks: called with a `RunProgress` after each validation. If one returns what is
+        true, the run stops there, saved.
+      allow_other_replicas: whether a run may go on with another strategy or number of
+        replicas (no longer bitwise the same then).
 
-    What no file can rebuild (`data`, `model`, `optimizer`, `loss`) is passed again whenever the
-    run goes on, and compared with what it was started with: images, labels, names and shapes
-    of variables, hashes of configurations. In `config.json` it is `"own"`.
+    What no file can rebuild is passed again whenever the run goes on, and compared with what it
+    was started with: images, labels, names and shapes of variables, hashes of configurations.
 
     Returns:
-      What `results.json` holds. A finished run returns it and takes no step, unless it is
-      asked for more steps, which a constant learning rate allows.
+      What `results.json` holds. A finished run returns it, unless it is asked for more steps,
+      which a constant learning rate allows.
 
     Raises:
       ConfigError: `workdir` holds a run of another configuration, other data or other
         parts, or the configuration does not fit `data`.
       OutputError: `workdir` cannot be used.
-      DataNotFoundError, CorruptDataError: from loading the data.
+      DataNotFoundError, CorruptDataError: from the data.
       DivergedError: loss or gradient became infinite or NaN.
       RunInterruptedError: a signal arrived; the state was saved.
       WorkerLostError: another worker of the run is lost or has failed.

@@ -11,11 +11,12 @@ import time
 
 import tensorflow as tf
 
-from mnist_lib import runtime
+from mnist_lib import choices, runtime
 from mnist_lib.datasets.loading import ImageDataset
 from mnist_lib.distribution import agreement
-from mnist_lib.inspection import run_report
+from mnist_lib.inspection import run_report, weights
 from mnist_lib.runs import (
+    beginning,
     configured,
     initial_weights,
     interruption,
@@ -25,6 +26,7 @@ from mnist_lib.runs import (
     saved_state,
 )
 from mnist_lib.runs.config import TrainConfig
+from mnist_lib.training import losses
 from mnist_lib.training.trainer import Trainer
 
 _logger = logging.getLogger(__name__)
@@ -67,13 +69,12 @@ def open_run(
     if workers.is_chief:
         _logger.info("Run directory: %s", run.path)
         _logger.info("Starting at step %d of %d", trainer.step, total_steps)
-    report = _report(config, run, workers, trainer.step, total_steps)
-    if not was_restored:
-        report.model(config.to_json(), _graph(trainer))
-    batches = None
+    report = _report(config, run, workers, trainer, dataset)
+    batches, graph = None, None
     if trainer.step < total_steps:  # else only the test is left
         batches = iter(trainer.distribute(dataset.train, config.batch_size, seed=config.seed))
-        trainer.trace(batches)
+        graph = trainer.trace(batches)
+    report.begin(beginning.of_run(config, dataset, trainer.model, graph, facts))
     return run_loop.RunLoop(
         config=config,
         run_directory=run,
@@ -95,16 +96,23 @@ def _report(
     config: TrainConfig,
     run: run_directory.RunDirectory,
     workers: agreement.Workers,
-    step: int,
-    total_steps: int,
+    trainer: Trainer,
+    dataset: ImageDataset,
 ) -> run_report.RunReport:
+    probe = None
+    if config.summaries == "full" and config.loss != choices.OWN:
+        loss = losses.per_example_loss(config.loss)
+        images, labels = dataset.train.images, dataset.train.labels
+        size = config.batch_size
+        probe = weights.GradientProbe(trainer.model, loss, images[:size], labels[:size])
     return run_report.RunReport(
         run.path,
-        step=step,
-        total_steps=total_steps,
+        step=trainer.step,
+        total_steps=config.total_steps(len(dataset.train)),
         level=config.summaries,
         show_bar=config.progress,
         is_chief=workers.is_chief,
+        probe=probe,
     )
 
 
@@ -135,13 +143,3 @@ def _facts(config: TrainConfig, dataset: ImageDataset, strategy: tf.distribute.S
         "runtime": runtime.applied_settings() | {"deterministic": config.deterministic},
         "devices": [device.name for device in tf.config.list_logical_devices()],
     } | configured.data_facts(dataset)
-
-
-def _graph(trainer: Trainer) -> tf.Graph | None:
-    """Returns the graph of the model's forward pass; None if its input is not known."""
-    model = trainer.model
-    if len(model.inputs or ()) != 1:  # a subclassed model does not say what it takes
-        return None
-    signature = tf.TensorSpec(model.inputs[0].shape, model.inputs[0].dtype, name="image")
-    forward = tf.function(lambda images: model(images, training=False), autograph=False)
-    return forward.get_concrete_function(signature).graph

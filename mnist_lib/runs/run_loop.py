@@ -11,7 +11,7 @@ from mnist_lib import choices, errors, progress
 from mnist_lib.datasets.loading import ImageDataset
 from mnist_lib.datasets.splits import Split
 from mnist_lib.distribution import agreement
-from mnist_lib.inspection import run_report
+from mnist_lib.inspection import predictions, run_report, weights
 from mnist_lib.runs import callbacks as own_callbacks
 from mnist_lib.runs import interruption, run_directory, saved_state
 from mnist_lib.runs.config import TrainConfig
@@ -86,13 +86,27 @@ class RunLoop:
         while step < self.total_steps:
             end = min(self.total_steps, *(step - step % every + every for every in intervals))
             started = time.monotonic()
-            metrics = self.trainer.train(self.batches, end - step)
+            metrics, ratios = self._train_to(step, end)
             seconds = time.monotonic() - started
             self._check_finite(metrics)
             self.saved.state.add(metrics, seconds, is_first=step % eval_every == 0)
             self.report.steps(end, metrics, self.trainer.learning_rate, seconds)
+            if ratios is not None:
+                self.report.weights(end, self.trainer.model, ratios)
             step = end
             yield step
+
+    def _train_to(self, step: int, end: int) -> tuple[TrainMetrics, dict[str, float] | None]:
+        """Trains; where weights are shown, the last step apart, to see what it changes."""
+        is_epoch = end % self.config.steps_per_epoch(len(self.dataset.train)) == 0
+        if not self.report.has_pictures or not (is_epoch or end == self.total_steps):
+            return self.trainer.train(self.batches, end - step), None
+        variables = self.trainer.model.trainable_variables
+        first = self.trainer.train(self.batches, end - step - 1) if end - step > 1 else None
+        before = weights.values_of(variables)
+        last = self.trainer.train(self.batches, 1)
+        ratios = weights.update_ratios(before, weights.values_of(variables))
+        return (last if first is None else first + last), ratios
 
     def _check_finite(self, metrics: TrainMetrics) -> None:
         if metrics.first_nonfinite_step:
@@ -106,7 +120,7 @@ class RunLoop:
         """Evaluates on the validation split; keeps the weights if they are the best."""
         metrics = self._evaluate_validation()
         train = self.saved.state.train_metrics()
-        self.report.validation(step, train, metrics, self.trainer.model.trainable_variables)
+        self.report.validation(step, train, metrics)
         is_best = metrics is not None and self.saved.note_validation(_score(metrics))
         if is_best and self.workers.is_chief:
             self.saved.save_best()
@@ -122,7 +136,8 @@ class RunLoop:
 
     def _evaluate(self, split: Split) -> EvalMetrics:
         with self.trainer.averaged_weights():
-            return self.evaluator.evaluate(split)
+            metrics = self.evaluator.evaluate(split)
+        return dataclasses.replace(metrics, class_names=self.dataset.class_names)
 
     def _save(self) -> None:
         # Events first: a checkpoint must not be ahead of what was logged.
@@ -135,6 +150,7 @@ class RunLoop:
         """Tests once, writes the results."""
         test = self._evaluate(self.dataset.test)
         self.report.test(self.total_steps, test)
+        self._leave_pictures(test)
         state, model = self.saved.state, self.trainer.model
         train_seconds = float(state.train_seconds.numpy())
         every = self._eval_every()
@@ -166,6 +182,16 @@ class RunLoop:
         if self.workers.is_chief:
             self.run_directory.write_results(results)
         return results
+
+    def _leave_pictures(self, test: EvalMetrics) -> None:
+        """Draws what the run came to, on the chief, if pictures are wanted."""
+        model = self.trainer.model
+        with self.trainer.averaged_weights():
+            shown = None
+            if self.report.has_pictures and test.has_accuracy and predictions.classifies(model):
+                names, dataset = self.dataset.class_names, self.dataset.name
+                shown = predictions.predict_split(model, self.dataset.test, names, dataset)
+            self.report.end(self.total_steps, shown, model)
 
 
 def _score(metrics: EvalMetrics) -> float:

@@ -39,6 +39,19 @@ class TrainMetrics:
     gradient_norm: float
     first_nonfinite_step: int
 
+    def __add__(self, later: TrainMetrics) -> TrainMetrics:
+        """Returns what these steps and those after them amounted to."""
+        correct = None if self.num_correct is None else self.num_correct + (later.num_correct or 0)
+        return TrainMetrics(
+            self.num_steps + later.num_steps,
+            self.num_examples + later.num_examples,
+            correct,
+            self.loss_sum + later.loss_sum,
+            self.objective_sum + later.objective_sum,
+            later.gradient_norm,
+            self.first_nonfinite_step or later.first_nonfinite_step,
+        )
+
     @classmethod
     def of_sums(cls, num_steps: int, num_examples: int, num_correct: int, *others) -> TrainMetrics:
         """Takes the fields in their order; a negative `num_correct` stands for None."""

@@ -41,11 +41,7 @@ _SUMS = tuple(tf.TensorSpec([], kind) for kind in _KINDS)
 
 
 class Trainer:
-    """Trains any Keras model with any Keras optimizer under a strategy.
-
-    Attributes:
-      model, optimizer, strategy: what was given; the optimizer is built.
-    """
+    """Trains any Keras model with any optimizer: `model`, `optimizer` (built), `strategy`."""
 
     def __init__(
         self,
@@ -152,12 +148,14 @@ class Trainer:
         """Puts the moving averages, if any, in the place of the weights while it is open."""
         return optimizers.averages_in_place(self.model, self.optimizer)
 
-    def trace(self, batches: Iterator) -> None:
+    def trace(self, batches: Iterator) -> tf.Graph:
         """Builds the graph of the steps, which `train` would do; takes no batch."""
         trainable.check_flags(self.model, self._trainable_flags)
         with own_errors.as_raised():
-            self._train_steps.get_concrete_function(batches, tf.TensorSpec([], tf.int64), _SUMS)
+            count = tf.TensorSpec([], tf.int64)
+            traced = self._train_steps.get_concrete_function(batches, count, _SUMS)
         trainable.check_state_updates(self._updated_state, self._accumulation_steps)
+        return traced.graph
 
     def train(
         self, data, num_steps: int, batch_size: int | None = None, *, seed: int = 0
