@@ -203,10 +203,8 @@ def _from_events(folder: pathlib.Path) -> _Rows:
 def _scalars(path: pathlib.Path) -> Iterable[tuple[int, str, float]]:
     """Yields step, tag and value; a record cut off by the end of the process is the last."""
     import tensorflow as tf  # seconds, which reading history.csv does not take
-    from tensorboard.backend.event_processing import (  # type: ignore[import-untyped]
-        event_file_loader,
-    )
-    from tensorboard.util import tensor_util  # type: ignore[import-untyped]
+    from tensorboard.backend.event_processing import event_file_loader
+    from tensorboard.util import tensor_util
 
     try:
         for event in event_file_loader.EventFileLoader(str(path)).Load():

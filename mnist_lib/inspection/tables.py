@@ -17,6 +17,8 @@ if typing.TYPE_CHECKING:
     from mnist_lib.training import metrics
 
 _LONGEST_HEADING = 4  # as wide as the counts
+_RUN_COLUMNS = ("run", "data set", "model", "steps", "state", "valid.", "test", "seconds")
+_NUM_TEXT_COLUMNS = 5
 
 
 def print_evaluation(title: str, result: metrics.EvalMetrics) -> None:
@@ -102,6 +104,27 @@ def print_results(run: str, results: Mapping, seconds: float, next_commands: Seq
     print("Next:")
     for command in next_commands:
         print(f"  {command}")
+
+
+def print_runs(rows: Sequence[Sequence[str]], title: str) -> None:
+    """Prints a line per run to standard output.
+
+    Args:
+      rows: run, data set, model, steps, state, validation and test accuracy, seconds.
+      title: what stands above them.
+    """
+    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, padding=0, title=rich.text.Text(title))
+    for number, heading in enumerate(_RUN_COLUMNS):
+        is_text = number < _NUM_TEXT_COLUMNS
+        table.add_column(
+            heading,
+            justify="left" if is_text else "right",
+            overflow="fold",
+            no_wrap=not is_text,
+        )
+    for row in rows:
+        table.add_row(*map(rich.text.Text, row))
+    _print(table)
 
 
 def _accuracy(num_correct: int, num_examples: int) -> str:
