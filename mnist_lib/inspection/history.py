@@ -1,5 +1,6 @@
 """The curves of a run: what was logged at which step.
 
+from mnist_lib.inspection.history import read_history
 history = read_history("runs/mine")
 steps, losses = history["train"]["loss"]  # int64 [N], rising, and float64 [N]
 """

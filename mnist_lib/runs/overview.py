@@ -1,7 +1,8 @@
 """What the runs in a folder have come to, read without TensorFlow.
 
-for folder in find_runs("runs"):
-    print(look_at(folder).state)
+from mnist_lib.runs import overview
+overview.look_at("runs/mine").state        # "finished"
+[overview.look_at(run) for run in overview.find_runs("runs")]
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """A run that is looked at, in Python and in a notebook.
 
+from mnist_lib.runs.past_run import load_run
 run = load_run("runs/mine")
 figure = run.plot()
 steps, losses = run.history["validation"]["loss"]
