@@ -52,7 +52,7 @@ def test_a_run_is_read_back(finished):
     workdir, results = finished
     found = history.read_history(workdir)
     assert list(found) == ["train", "validation", "test"]
-    for tag in ("loss", "accuracy", "learning_rate", "gradient_norm"):
+    for tag in ("loss", "accuracy", "objective", "learning_rate", "gradient_norm"):
         steps, values = found["train"][tag]
         assert steps.tolist() == LOOPS
         assert (steps.dtype, values.dtype) == (np.int64, np.float64)
@@ -65,7 +65,7 @@ def test_a_run_is_read_back(finished):
 
 def test_the_csv_has_a_row_per_step_and_split(finished):
     lines = (finished[0] / "history.csv").read_text().splitlines()
-    assert lines[0] == "step,split,loss,accuracy,learning_rate,gradient_norm"
+    assert lines[0] == "step,split,loss,accuracy,objective,learning_rate,gradient_norm"
     rows = [line.split(",") for line in lines[1:]]
     assert [(int(row[0]), row[1]) for row in rows][2:5] == [
         (10, "train"),
@@ -73,7 +73,7 @@ def test_the_csv_has_a_row_per_step_and_split(finished):
         (12, "train"),
     ]
     assert len(rows) == len(LOOPS) + 3 + 1
-    assert rows[3][4:] == ["", ""]
+    assert rows[3][4:] == ["", "", ""]
     assert rows[-1][:2] == ["30", "test"]
 
 
@@ -179,7 +179,12 @@ def test_a_run_of_an_older_version_that_goes_on_keeps_what_it_had(
 
 
 def test_groups_are_stripped_and_later_files_and_whole_records_count(tmp_path):
-    tags = {"metrics/loss": {1: 1.0, 2: 0.5}, "optimizer/learning_rate": {1: 0.25}}
+    tags = {
+        "metrics/loss": {1: 1.0, 2: 0.5},
+        "optimizer/learning_rate": {1: 0.25},
+        "optimizer/update_ratio/dense/kernel": {1: 0.5},  # of single variables and classes
+        "class/accuracy/3": {1: 0.5},
+    }
     _events(tmp_path / "train", tags, name=".1")
     _events(tmp_path / "train", {"metrics/loss": {2: 0.75, 3: 0.125, 4: 9.0}}, name=".2", cut=5)
     found = history.read_history(tmp_path)

@@ -11,6 +11,7 @@ import csv
 import io
 import os
 import pathlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -27,7 +28,9 @@ History = dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]
 _Rows = dict[tuple[int, str], dict[str, float]]
 
 # Of the optimizer rather than of the images.
-_NO_METRICS = ("learning_rate", "gradient_norm", "images_per_second")
+_NO_METRICS = ("objective", "learning_rate", "gradient_norm", "images_per_second")
+# In event files: of the whole run, and not of a class or a variable. Older ones have no group.
+_TAG = re.compile(r"(?:metrics/|optimizer/|speed/)?([^/]+)")
 
 
 def read_history(workdir: str | os.PathLike[str]) -> History:
@@ -197,7 +200,8 @@ def _from_events(folder: pathlib.Path) -> _Rows:
     rows: _Rows = {}
     for split, path in found:
         for step, tag, value in _scalars(path):
-            rows.setdefault((step, split), {})[tag.rpartition("/")[2]] = value
+            if of_run := _TAG.fullmatch(tag):
+                rows.setdefault((step, split), {})[of_run[1]] = value
     return rows
 
 

@@ -63,6 +63,7 @@ class RunReport:
         images_per_second = metrics.num_examples / seconds
         self._summaries.training(step, metrics, learning_rate, images_per_second)
         values = metrics.values() | {
+            "objective": metrics.objective,
             "learning_rate": learning_rate,
             "gradient_norm": metrics.gradient_norm,
         }
