@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ from tensorboard.plugins.scalar import summary_v2 as scalar_plugin
 
 from mnist_lib import errors, os_errors
 
-_PATTERN = "events.out.tfevents.*"
+_PREFIX = "events.out.tfevents."
 
 
 class EventWriter:
@@ -108,8 +109,15 @@ class EventWriter:
 
     def _open(self) -> tf.summary.SummaryWriter:
         if self._writer is None:
+            self._wait_for_a_later_name()
             self._writer = tf.summary.create_file_writer(os.fsencode(self._folder))
         return self._writer
+
+    def _wait_for_a_later_name(self) -> None:
+        """Waits out a second in which a file was begun: readers go by the seconds in names."""
+        begun = {path.name.removeprefix(_PREFIX).partition(".")[0] for path in _files(self._folder)}
+        while str(now := int(time.time())) in begun:
+            time.sleep(max(0.0, now + 1 - time.time()))
 
     @contextlib.contextmanager
     def _write_errors(self) -> Iterator[None]:
@@ -129,12 +137,16 @@ def last_steps(folder: pathlib.Path) -> dict[str, int]:
       DataNotFoundError: a file may not be read.
     """
     last: dict[str, int] = {}
-    for path in sorted(folder.glob(_PATTERN)):
+    for path in _files(folder):
         for event in read_events(path):
             tags = [value.tag for value in event.summary.value]
             for tag in (*tags, *(["graph"] if event.HasField("graph_def") else [])):
                 last[tag] = max(last.get(tag, -1), event.step)
     return last
+
+
+def _files(folder: pathlib.Path) -> list[pathlib.Path]:
+    return sorted(folder.glob(f"{_PREFIX}*"))
 
 
 def read_events(path: pathlib.Path) -> Iterator[tf.compat.v1.Event]:

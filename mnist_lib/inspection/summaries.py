@@ -112,7 +112,9 @@ class RunSummaries:
         }
         if self.has_pictures and metrics.has_accuracy:
             matrix = metrics.confusion_matrix
-            names = metrics.class_names or tuple(map(str, range(len(matrix))))
+            names = metrics.class_names
+            if len(names) != len(matrix):  # not known, or a model has more logits than classes
+                names = tuple(map(str, range(len(matrix))))
             values |= {
                 f"class/accuracy/{name}": float(row[label] / row.sum())
                 for label, (name, row) in enumerate(zip(names, matrix, strict=True))
