@@ -4,6 +4,7 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
+JOBS ?= 2
 SETUP := setup.py pyproject.toml mnist_lib/version.py
 
 # The first of these that runs, has venv, and is a version TensorFlow supports.
@@ -20,8 +21,8 @@ help:  ## Lists the targets.
 train: $(BIN)/.installed  ## Trains; flags in ARGS="...".
 	$(BIN)/python scripts/train.py --strategy=mirrored $(ARGS)
 
-test: $(BIN)/.installed-dev  ## Runs the tests that take seconds.
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+test: $(BIN)/.installed-dev  ## Runs the tests that take seconds, on JOBS=2 cores.
+	$(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist loadfile $(ARGS)
 
 test-slow: $(BIN)/.installed-dev  ## Runs the tests that take minutes.
 	$(BIN)/python -m pytest -m slow $(ARGS)

@@ -53,4 +53,4 @@ import mnist_lib, pathlib
 root = pathlib.Path(mnist_lib.__file__).parent
 assert root == pathlib.Path('$work/site/mnist_lib'), root
 assert (root / 'py.typed').is_file()"
-"$python" -m pytest -q -m 'not slow' -p no:cacheprovider -c pyproject.toml --rootdir=. .
+"$python" -m pytest -q -m 'not slow' -n 2 --dist loadfile -p no:cacheprovider -c pyproject.toml --rootdir=. .
