@@ -22,8 +22,8 @@ from mnist_lib.commands import command_line, flags, startup
 FLAGS = absl_flags.FLAGS
 FORMATS = ("png", "svg", "pdf")
 ALL = "all"
-OF_SEVERAL_RUNS = ("curves",)
-_OF_NO_RUN = ("samples", "labels", "augmentation", "activations", "noise", "separability")
+_OF_SEVERAL_RUNS = ("curves",)
+OF_NO_RUN = ("samples", "labels", "augmentation", "activations", "noise", "separability")
 _AUGMENTATIONS = tuple(name for name in choices.NAMES["augmentation"] if name != "none")
 _logger = logging.getLogger(__name__)
 
@@ -102,12 +102,12 @@ def _kinds(words: list[str]) -> tuple[str, ...]:
     choices.check("figure", kind, (*known, ALL))
     workdirs = FLAGS.workdir or ()
     if kind == ALL:
-        return known if workdirs else tuple(name for name in known if name in _OF_NO_RUN)
-    if kind not in _OF_NO_RUN and not workdirs:
+        return known if workdirs else tuple(name for name in known if name in OF_NO_RUN)
+    if kind not in OF_NO_RUN and not workdirs:
         raise errors.ConfigError(
             "workdir", f"{kind} is of a run; name its directory, such as runs/mine"
         )
-    if len(workdirs) > 1 and kind not in OF_SEVERAL_RUNS:
+    if len(workdirs) > 1 and kind not in _OF_SEVERAL_RUNS:
         raise errors.ConfigError("workdir", f"{kind} is of one run, and {len(workdirs)} are given")
     return (kind,)
 

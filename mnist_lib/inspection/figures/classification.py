@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib import colors
 from matplotlib.figure import Figure
@@ -45,8 +47,8 @@ def draw_confusion(predictions: Predictions, *, caption: str = "") -> Figure:
         share = f"{matrix[row, row] / count:.2%}" if count else "-"
         axes.text(size - 0.3, row, f"{share} of {count:,}", va="center", fontsize=9)
     axes.text(size - 0.3, -0.65, "accuracy of the row", va="bottom", fontsize=9)
-    long_names = max(map(len, names)) > 2
-    axes.set_xticks(range(size), names, rotation=45 if long_names else 0)
+    slanted: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks(range(size), names, **(slanted if style.have_long_names(names) else {}))
     axes.set_yticks(range(size), names)
     axes.set(xlabel="prediction", ylabel="label")
     axes.set_xticks(np.arange(size + 1) - 0.5, minor=True)
@@ -74,7 +76,8 @@ def draw_mistakes(predictions: Predictions, *, limit: int = 40, caption: str = "
     wrong, split = predictions.mistakes(), predictions.split
     chosen = wrong[:limit]
     rows = max(1, -(-len(chosen) // _COLUMNS))
-    figure = style.new_figure(_COLUMNS * 1.2, rows * 1.45 + 0.75, caption)
+    room = 0.53 if style.have_long_names(predictions.class_names) else 0.38
+    figure = style.new_figure(_COLUMNS * 1.2, rows * 1.05 * (1 + room) + 0.75, caption)
     axes = figure.add_subplot()
     title = f"The {len(chosen)} most confident of {len(wrong)} mistakes"
     axes.set_title(title if len(chosen) else "No mistakes")
@@ -87,7 +90,7 @@ def draw_mistakes(predictions: Predictions, *, limit: int = 40, caption: str = "
         _COLUMNS,
         tuple(_describe(predictions, index) for index in chosen),
         gap=0.14,
-        caption_room=0.38,
+        caption_room=room,
         caption_size=9,
         cmap=style.INK_MAP,
         **digits.value_limits(split),
@@ -110,10 +113,13 @@ def draw_mistakes(predictions: Predictions, *, limit: int = 40, caption: str = "
 
 
 def _describe(predictions: Predictions, index: int) -> str:
-    """Returns the caption of one mistake, in two lines."""
+    """Returns the caption of one mistake, in two lines; in three where names are long."""
     names, split = predictions.class_names, predictions.split
     label, prediction = split.labels[index], predictions.predicted[index]
     numbers = "" if split.numbers is None else f"  #{split.numbers[index]}"
     # Rounded down: 1.00 would be certain.
     confidence = np.floor(predictions.confidence[index] * 1000) / 1000
-    return f"{names[label]} \N{RIGHTWARDS ARROW} {names[prediction]}\n{confidence:.3f}{numbers}"
+    pair = f"{names[label]} \N{RIGHTWARDS ARROW} {names[prediction]}"
+    if style.have_long_names(names):
+        pair = pair.replace(" \N{RIGHTWARDS ARROW}", "\n\N{RIGHTWARDS ARROW}")
+    return f"{pair}\n{confidence:.3f}{numbers}"

@@ -55,7 +55,7 @@ def draw_samples(
         titles,
         gap=0.12,
         caption_room=0.26,
-        caption_size=12,
+        caption_size=9 if style.have_long_names(class_names) else 12,
         cmap=style.INK_MAP,
         **value_limits(split),
     )

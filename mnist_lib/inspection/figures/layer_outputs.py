@@ -105,7 +105,7 @@ def _is_dropout(layer: keras.layers.Layer) -> bool:
 
 def _dropped(layer: keras.layers.Layer, values: tf.Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Returns values after dropout in training, and which are dropped."""
-    before = [(variable, keras.ops.convert_to_numpy(variable)) for variable in layer.variables]
+    before = [(variable, variable.numpy()) for variable in layer.variables]
     kept = layer(tf.ones_like(values), training=True)
     for variable, value in before:
         variable.assign(value)

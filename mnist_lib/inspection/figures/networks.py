@@ -81,7 +81,7 @@ def first_kernels(model: keras.Model) -> tuple[keras.layers.Layer, np.ndarray]:
     layer = next((layer for layer in model.layers if hasattr(layer, "kernel")), None)
     if layer is None:
         raise errors.ConfigError("model", f"{model.name} has no layer with a kernel to draw")
-    kernel = np.asarray(keras.ops.convert_to_numpy(layer.kernel), np.float32)
+    kernel = layer.kernel.numpy().astype(np.float32)
     image_shape = layer_outputs.image_shape(model)
     if kernel.ndim == 2 and kernel.shape[0] == np.prod(image_shape):
         kernel = kernel.reshape(*image_shape, -1)
@@ -148,7 +148,9 @@ def _draw_values(axes: Axes, step: layer_outputs.LayerStep) -> None:
         style.place_images(axes, maps, _MAX_MAPS, gap=0.06, caption_room=0, **options)
         axes.set_anchor("W")
     else:
-        axes.imshow(masked[np.newaxis], aspect="auto", interpolation="nearest", **options)
+        # Where there are more values than pixels, their means.
+        interpolation = "nearest" if values.size <= 800 else "antialiased"
+        axes.imshow(masked[np.newaxis], aspect="auto", interpolation=interpolation, **options)
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set(visible=True, color=style.FAINT)
 

@@ -128,10 +128,10 @@ def _corner(curves: list[PrecisionRecall]) -> tuple[float, float]:
     """Returns from which recall and precision on the curves are worth a look.
 
     The recall up to which all are perfect, and the precision of the worst where it has found
-    99 % of the images; less a margin.
+    97 % of the images; less a margin.
     """
     perfect = [np.append(curve.recall[curve.precision == 1], 0).max() for curve in curves]
     left = min(perfect) - 0.05 * (1 - min(perfect))
-    at_most = [curve.precision[np.searchsorted(curve.recall, 0.99)] for curve in curves]
+    at_most = [curve.precision[np.searchsorted(curve.recall, 0.97)] for curve in curves]
     bottom = min(at_most) - 0.1 * (1 - min(at_most)) - 0.001
     return max(0.0, min(float(left), 0.98)), max(0.0, min(float(bottom), 0.98))

@@ -73,7 +73,7 @@ def draw_embedding(
       caption: a line below.
     """
     chosen = split.subset(min(num_images, len(split)))
-    components = principal_components(_penultimate(model, chosen.images))
+    components = principal_components(penultimate_features(model, chosen.images))
     x, y = components.coordinates.T
     figure = style.new_figure(7.4, 6.6, caption)
     axes = figure.add_subplot()
@@ -111,12 +111,12 @@ def draw_embedding(
     axes.set(
         xlabel=f"1st principal component ({first:.0%} of the variance)",
         ylabel=f"2nd principal component ({second:.0%})",
-        title=f"{len(chosen):,} images before the last layer",
+        title=f"{len(chosen):,} images, where the last layer finds them",
     )
     return figure
 
 
-def _penultimate(model: keras.Model, images: np.ndarray) -> np.ndarray:
+def penultimate_features(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """Returns what goes into the last layer, float32 `[N, d]`."""
     layer_outputs.image_shape(model)
     inner = keras.Model(model.inputs[0], model.layers[-1].input)
@@ -186,15 +186,23 @@ def draw_saliency(
     gradients, predicted = input_gradients(model, chosen.images)
     maps = gradients.sum(-1)
     columns = 5
-    figure = style.new_figure(11, 0.6 + 1.2 * -(-len(chosen) // columns), caption)
+    figure = style.new_figure(
+        11,
+        0.6 + (1.2 if not style.have_long_names(class_names) else 1.3) * -(-len(chosen) // columns),
+        caption,
+    )
     images, beside = style.shown(chosen.images), np.abs(maps).max((1, 2), keepdims=True)
     pairs = np.empty((2 * len(chosen), *images.shape[1:]), images.dtype)
     pairs[::2] = pairs[1::2] = images
     axes = figure.add_subplot()
+    space = "\n" if style.have_long_names(class_names) else " "
     captions = tuple(
         text
         for label, prediction in zip(chosen.labels, predicted, strict=True)
-        for text in (f"label {class_names[label]}", f"predicted {class_names[prediction]}")
+        for text in (
+            f"label{space}{class_names[label]}",
+            f"predicted{space}{class_names[prediction]}",
+        )
     )
     style.place_images(
         axes,
@@ -202,7 +210,7 @@ def draw_saliency(
         2 * columns,
         captions,
         gap=0.12,
-        caption_room=0.28,
+        caption_room=0.28 if space == " " else 0.42,
         cmap=style.INK_MAP,
         **digits.value_limits(chosen),
     )

@@ -114,6 +114,11 @@ def text_colour(rgba: np.ndarray) -> str:
     return "black" if np.dot(rgba[:3], (0.2126, 0.7152, 0.0722)) > 0.45 else "white"
 
 
+def have_long_names(class_names: Sequence[str]) -> bool:
+    """Whether classes are called otherwise than by a letter or a number."""
+    return max(map(len, class_names)) > 2
+
+
 def shown(image: np.ndarray) -> np.ndarray:
     """Returns an image `[H, W, C]` as matplotlib draws it: without a single channel."""
     return image[..., 0] if image.shape[-1] == 1 else image
