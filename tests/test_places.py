@@ -394,7 +394,7 @@ def test_flags_refuse_them_before_tensorflow_starts(flag, tmp_path):
 # Odd names.
 
 
-@pytest.mark.parametrize("name", ODD_NAMES)
+@pytest.mark.parametrize("name", ODD_NAMES, ids=bytes.hex)
 def test_checkpoints_are_kept_under_any_name(name, tmp_path, caplog):
     folder = tmp_path / os.fsdecode(name)
     folder.mkdir()
@@ -416,7 +416,11 @@ def test_checkpoints_are_kept_under_any_name(name, tmp_path, caplog):
     assert list((tmp_path / "axb").iterdir()) == []
 
 
-@pytest.mark.parametrize(("name", "summaries"), [(b"lr[0.1]", "full"), (b"a\nb\xff", "none")])
+@pytest.mark.parametrize(
+    ("name", "summaries"),
+    [(b"lr[0.1]", "full"), (b"a\nb\xff", "full")],
+    ids=["pattern", "bytes"],
+)
 def test_a_run_is_trained_and_used_under_any_name(name, summaries, tmp_path, small_dataset):
     workdir = tmp_path / os.fsdecode(name) / "a*b"
     config = mnist_lib.recipe(
@@ -431,7 +435,7 @@ def test_a_run_is_trained_and_used_under_any_name(name, summaries, tmp_path, sma
     assert mnist_lib.predict(workdir, small_dataset.test.images[:2]).shape == (2, 10)
 
 
-@pytest.mark.parametrize("name", [b"lr[0.1]", b"a?\nb\xff", b"back\\slash"])
+@pytest.mark.parametrize("name", [b"lr[0.1]", b"a?\nb\xff", b"back\\slash"], ids=bytes.hex)
 def test_prepared_data_is_read_under_any_name(name, prepared, tmp_path):
     root = tmp_path / os.fsdecode(name)
     ignored = shutil.ignore_patterns("decoded")

@@ -48,6 +48,7 @@ def _model():
 def _beginning(model, graph=None):
     samples = np.arange(15, dtype=np.uint8).reshape(15, 1, 1, 1).repeat(28, 1).repeat(28, 2)
     return Beginning(
+        configuration={"model": "fast_cnn", "learning_rate": 0.5, "seed": 0, "dropout": None},
         differences={"model": "fast_cnn", "learning_rate": 0.5},
         facts={"command": "train | tee"},
         model=model,
@@ -203,7 +204,7 @@ def test_values_are_those_that_were_given(tmp_path):
                 if value.tag == name:
                     content = value.metadata.plugin_data.content
     session = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info
-    assert set(session.hparams) == {"model", "learning_rate"}
+    assert set(session.hparams) == {"model", "learning_rate", "seed"}
 
 
 def test_update_ratios_are_norms_of_updates_to_those_of_weights():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pathlib
 import struct
 from collections.abc import Iterable
@@ -29,7 +30,6 @@ _TAGS = {
     "curves": "metrics/curves",
 }
 _NUM_THRESHOLDS = 127
-_SPRITE_COLUMNS = 50
 _PROJECTOR = "projector"
 
 
@@ -97,7 +97,11 @@ def write_projector(folder: pathlib.Path, predictions: Predictions, features: np
         number = "" if numbers is None else numbers[index]
         rows.append(f"{names[label]}\t{names[predictions.predicted[index]]}\t{number}")
     points = "\n".join("\t".join(f"{value:.4g}" for value in row) for row in features)
-    sprite = opening_summaries.tiled(images, _SPRITE_COLUMNS)
+    # As many rows as columns: the projector finds no image otherwise.
+    columns = math.ceil(math.sqrt(len(images)))
+    whole = np.zeros((columns * columns, *images.shape[1:]), np.uint8)
+    whole[: len(images)] = images
+    sprite = opening_summaries.tiled(whole, columns)
     config = projector_config_pb2.ProjectorConfig()
     embedding = config.embeddings.add()
     embedding.tensor_name = "penultimate layer"

@@ -28,6 +28,7 @@ class Beginning:
     """What is shown of a run before its first step.
 
     Attributes:
+      configuration: all fields of the configuration.
       differences: fields of the configuration that are not as its recipe has them; values as
         HParams takes them: numbers, texts, bools.
       facts: what else its text table holds, by name.
@@ -37,6 +38,7 @@ class Beginning:
       augmented: the same as the model sees them, float in [0, 255] or uint8; empty: none.
     """
 
+    configuration: Mapping[str, bool | int | float | str | None]
     differences: Mapping[str, bool | int | float | str]
     facts: Mapping[str, str]
     model: keras.Model
@@ -51,7 +53,7 @@ def begin(run: summaries.RunSummaries, beginning: Beginning) -> None:
     Raises:
       StorageError: an event file could not be written.
     """
-    run.begin_session(beginning.differences)
+    run.begin_session(beginning.configuration)
     if not run.has_pictures:
         return
     run.writer("run").raw(0, [custom_scalar.pb(_layout())])

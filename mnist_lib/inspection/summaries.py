@@ -12,7 +12,7 @@ import resource
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from tensorboard.plugins.hparams import api_pb2
+from tensorboard.plugins.hparams import api, api_pb2
 from tensorboard.plugins.hparams import summary as session
 from tensorboard.plugins.hparams import summary_v2 as hparams
 
@@ -20,6 +20,23 @@ from mnist_lib.inspection import event_files
 from mnist_lib.training.metrics import EvalMetrics, TrainMetrics
 
 SPLITS = ("train", "validation", "test")
+_HPARAMS = (
+    "model",
+    "optimizer",
+    "learning_rate",
+    "lr_schedule",
+    "batch_size",
+    "epochs",
+    "train_steps",
+    "seed",
+    "activation",
+    "augmentation",
+    "dropout",
+    "ema_momentum",
+    "label_smoothing",
+    "train_size",
+    "weight_decay",
+)
 
 
 class RunSummaries:
@@ -63,15 +80,29 @@ class RunSummaries:
         """Returns the writer of a split, or of the whole `run`; the level is not `none`."""
         return self._writers[split]
 
-    def begin_session(self, differences: Mapping[str, bool | int | float | str]) -> None:
-        """Has HParams show the run; `differences` of its configuration from its recipe's.
+    def begin_session(self, configuration: Mapping[str, bool | int | float | str | None]) -> None:
+        """Has HParams show the run: those fields of its configuration that are often compared.
+
+        Its columns are those that the first run of a folder names, so that each names all.
 
         Raises:
           StorageError: an event file could not be written.
         """
-        if self._level != "none":
-            started = hparams.hparams_pb(dict(differences), trial_id=self._name)
-            self.writer("run").raw(0, [started])
+        if self._level == "none":
+            return
+        columns = hparams.hparams_config_pb(
+            [api.HParam(field) for field in _HPARAMS],
+            [
+                api.Metric(f"metrics/{name}", group=split, display_name=f"{split} {name}")
+                for name in ("accuracy", "loss")
+                for split in ("validation", "test")
+            ],
+        )
+        # A value of None would hide the run.
+        values = {field: configuration.get(field) for field in _HPARAMS}
+        given = {field: value for field, value in values.items() if value is not None}
+        started = hparams.hparams_pb(given, trial_id=self._name)
+        self.writer("run").raw(0, [columns, started])
 
     def training(
         self, step: int, metrics: TrainMetrics, learning_rate: float, images_per_second: float

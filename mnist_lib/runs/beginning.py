@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import sys
 from collections.abc import Mapping
@@ -52,6 +53,7 @@ def of_run(
     if augment is not None and len(samples):
         augmented = np.asarray(augment(tf.constant(samples), tf.constant(0, tf.int64)))
     return opening_summaries.Beginning(
+        configuration=dataclasses.asdict(config),
         differences=config.differences(),
         facts=shown,
         model=model,
