@@ -206,6 +206,20 @@ def test_metrics_of_ones_own_have_their_columns_and_floats_come_back_as_they_wer
     assert np.isnan(found["train"]["loss"][1]).all()
 
 
+def test_what_was_written_of_later_steps_and_of_the_test_is_taken_out(tmp_path):
+    log = history.HistoryLog(tmp_path, 0)
+    for split, step in (("train", 4), ("validation", 4), ("train", 8), ("test", 4)):
+        log.add(split, step, {"loss": 1.0})
+    log.write()
+    resumed = history.HistoryLog(tmp_path, 4)
+    assert {
+        split: curves["loss"][0].tolist() for split, curves in resumed.curves().items() if curves
+    } == {"train": [4], "validation": [4]}
+    resumed.write()
+    assert "8,train" not in (tmp_path / "history.csv").read_text()
+    assert history.HistoryLog(tmp_path, 0).curves()["train"] == {}
+
+
 def test_one_of_several_workers_writes(tmp_path):
     log = history.HistoryLog(tmp_path, 0, is_writing=False)
     log.add("train", 10, {"loss": 1.0})

@@ -41,6 +41,7 @@ class RunReport:
           probe: whose gradients are shown; None: none.
         """
         self._is_chief = is_chief
+        self._level = level
         self._path = run_path
         self._probe = probe
         self._summaries = summaries.RunSummaries(run_path, level if is_chief else "none")
@@ -48,6 +49,11 @@ class RunReport:
         self._progress = progress.Progress(
             total_steps, step, description="step", show_bar=show_bar and is_chief
         )
+
+    @property
+    def wants_pictures(self) -> bool:
+        """Whether the run shows more than scalars; the same on all its workers."""
+        return self._level not in ("none", "scalars")
 
     @property
     def has_pictures(self) -> bool:

@@ -97,9 +97,12 @@ class RunLoop:
             yield step
 
     def _train_to(self, step: int, end: int) -> tuple[TrainMetrics, dict[str, float] | None]:
-        """Trains; where weights are shown, the last step apart, to see what it changes."""
+        """Trains; where weights are shown, the last step apart, to see what it changes.
+
+        All workers do so, though one shows them: they take part in the same calls.
+        """
         is_epoch = end % self.config.steps_per_epoch(len(self.dataset.train)) == 0
-        if not self.report.has_pictures or not (is_epoch or end == self.total_steps):
+        if not self.report.wants_pictures or not (is_epoch or end == self.total_steps):
             return self.trainer.train(self.batches, end - step), None
         variables = self.trainer.model.trainable_variables
         first = self.trainer.train(self.batches, end - step - 1) if end - step > 1 else None
