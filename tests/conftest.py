@@ -93,3 +93,14 @@ def prepared_copy(prepared, tmp_path):
     """A copy of the prepared data that a test may damage."""
     shutil.copytree(prepared.directory, tmp_path / prepared.info.name / prepared.info.version)
     return mnist_lib.prepare_dataset(prepared.info.name, data_dir=tmp_path, download=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Keeps names that are no text, which some tests log, from those who take none but text."""
+    report = yield
+    report.sections = [
+        (title, content.encode("utf-8", "backslashreplace").decode())
+        for title, content in report.sections
+    ]
+    return report
