@@ -404,12 +404,47 @@ def test_principal_components_of_points_on_a_line_and_a_little_off():
     assert representations.principal_components(np.ones((4, 3))).explained.tolist() == [0, 0]
 
 
+def test_colours_other_channels_and_many_classes():
+    """Images of a user's own: in colours, as floats; of another number of channels."""
+    random = np.random.default_rng(0)
+    for channels, shape in ((3, (20, 24, 3)), (4, (20, 24))):
+        images = random.uniform(-1, 1, (12, 20, 24, channels)).astype(np.float32)
+        split = mnist_lib.Split("test", images, np.arange(12) % 10, value_range=(-1, 1))
+        figure = figures.draw_samples(split)
+        drawn = figure.axes[0].images[5].get_array()
+        assert drawn.shape == shape
+        expected = (images[5] + 1) / 2 if channels == 3 else images[5].mean(-1)
+        np.testing.assert_allclose(drawn, expected, atol=1e-6)
+        wrong = Predictions(split, np.eye(10, dtype=np.float32)[split.labels - 1], NAMES, "own")
+        assert texts(figures.draw_mistakes(wrong))[1] == "1 → 0\n1.000"
+        inputs = keras.Input((20, 24, channels))
+        x = keras.layers.Conv2D(10, 3)(inputs)
+        model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
+        assert len(figures.draw_filters(model).axes[0].images) == 10
+        for draw in (figures.draw_saliency, figures.draw_embedding):
+            assert draw(model, split).axes
+    names = tuple(map(str, range(50)))
+    many = Predictions(split, np.full((12, 50), 0.02, np.float32), names, "own")
+    with pytest.raises(errors.ConfigError, match="50 classes are too many"):
+        figures.draw_confusion(many)
+    flat = keras.layers.Flatten()(inputs)
+    both = keras.Model(inputs, keras.layers.Add(name="sum")([flat, flat]), name="both")
+    with pytest.raises(errors.ConfigError, match="sum of both has several inputs"):
+        figures.penultimate_features(both, images)
+
+
 def test_embedding_is_a_stratified_choice_of_the_images(models, small_dataset):
     figure = figures.draw_embedding(models["mlp"], small_dataset.test, num_images=100)
     axes = figure.axes[0]
     assert sum(len(line.get_xdata()) for line in axes.lines) == 100
     assert texts(figure) == list(NAMES)
     assert "% of the variance)" in axes.get_xlabel()
+    chosen = small_dataset.test.subset(100)
+    features = figures.penultimate_features(models["mlp"], chosen.images)
+    given = figures.draw_embedding(models["mlp"], chosen, features=features).axes[0]
+    np.testing.assert_allclose(given.lines[0].get_xydata(), axes.lines[0].get_xydata(), atol=1e-4)
+    with pytest.raises(errors.ConfigError, match="a single input"):
+        figures.draw_embedding(models["mlp"], chosen, features=features[:, :1])
 
 
 def test_input_gradients_are_those_of_the_predicted_logit(models, small_dataset):
@@ -427,6 +462,11 @@ def test_input_gradients_are_those_of_the_predicted_logit(models, small_dataset)
     after = models["lenet5"](changed, training=False).numpy()[0, predicted[0]]
     slope = (after - logits[0, predicted[0]]) * 255
     assert gradients[0][place] == pytest.approx(slope, rel=0.1)
+    layers = [keras.layers.Flatten(), keras.layers.Dense(10)]
+    floats = keras.Sequential([keras.Input((28, 28, 1)), *layers])
+    gradients, predicted = representations.input_gradients(floats, images / np.float32(255))
+    weights = floats.layers[-1].kernel.numpy()
+    np.testing.assert_allclose(gradients.reshape(4, -1), weights[:, predicted].T, rtol=1e-5)
     figure = figures.draw_saliency(models["lenet5"], small_dataset.test)
     assert len(figure.axes[0].images) == 20
     assert texts(figure)[::2] == [f"label {name}" for name in NAMES]

@@ -8,10 +8,12 @@ import numpy as np
 from matplotlib import colors
 from matplotlib.figure import Figure
 
-from mnist_lib.inspection.figures import digits, style
+from mnist_lib import errors
+from mnist_lib.inspection.figures import digits, image_grids, style
 from mnist_lib.inspection.predictions import Predictions
 
 _COLUMNS = 8
+_MOST_CLASSES = 40  # of which counts in cells can be read
 
 
 @style.styled
@@ -23,15 +25,22 @@ def draw_confusion(predictions: Predictions, *, caption: str = "") -> Figure:
     Args:
       predictions: of one split.
       caption: a line below.
+
+    Raises:
+      ConfigError: there are too many classes to read anything.
     """
     matrix, names = predictions.confusion_matrix(), predictions.class_names
     size = len(names)
+    if size > _MOST_CLASSES:
+        raise errors.ConfigError(
+            "predictions", f"{size} classes are too many for a matrix of counts ({_MOST_CLASSES})"
+        )
     is_error = ~np.eye(size, dtype=bool)
     figure = style.new_figure(0.62 * size + 2.6, 0.5 * size + 1.8, caption)
     axes = figure.add_subplot()
-    errors = np.ma.masked_where(~is_error | (matrix == 0), matrix)
+    wrong = np.ma.masked_where(~is_error | (matrix == 0), matrix)
     norm = colors.Normalize(0, max(1, int(matrix[is_error].max(initial=0))))
-    drawn = axes.imshow(errors, cmap="YlOrBr", norm=norm, aspect="auto")
+    drawn = axes.imshow(wrong, cmap="YlOrBr", norm=norm, aspect="auto")
     for (row, column), count in np.ndenumerate(matrix):
         if row == column:
             colour, weight = "black", "bold"
@@ -42,7 +51,7 @@ def draw_confusion(predictions: Predictions, *, caption: str = "") -> Figure:
         axes.text(
             column, row, f"{count}", ha="center", va="center", color=colour, fontweight=weight
         )
-    style.leave_out_of_layout(axes.texts, axes.images)
+    image_grids.leave_out_of_layout(axes.texts, axes.images)
     for row, count in enumerate(matrix.sum(1)):
         share = f"{matrix[row, row] / count:.2%}" if count else "-"
         axes.text(size - 0.3, row, f"{share} of {count:,}", va="center", fontsize=9)
@@ -84,9 +93,9 @@ def draw_mistakes(predictions: Predictions, *, limit: int = 40, caption: str = "
     if not len(chosen):
         axes.set_axis_off()
         return figure
-    corners = style.place_images(
+    corners = image_grids.place_images(
         axes,
-        style.shown(split.images[chosen]),
+        style.shown(split.images[chosen], split.value_range),
         _COLUMNS,
         tuple(_describe(predictions, index) for index in chosen),
         gap=0.14,
@@ -107,7 +116,7 @@ def draw_mistakes(predictions: Predictions, *, limit: int = 40, caption: str = "
     figure.text(0.01, 0.005, note, fontsize=8, color="0.35", va="bottom")
     if disputed:
         label = "people dispute the label"
-        style.frame_images(axes, disputed, colour=style.VERMILION, width=2.5, label=label)
+        image_grids.frame_images(axes, disputed, colour=style.VERMILION, width=2.5, label=label)
         axes.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.3)
     return figure
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from mnist_lib import errors
 from mnist_lib.datasets.splits import Split
-from mnist_lib.inspection.figures import style
+from mnist_lib.inspection.figures import image_grids, style
 from mnist_lib.training import augmentation
 
 _SIZE = 28
@@ -48,9 +48,9 @@ def draw_samples(
     order = in_original_order(split)[: rows * columns]
     titles = tuple(f"Label: {class_names[label]}" for label in split.labels[order])
     figure = style.new_figure(columns * 1.5, rows * 1.75 + 0.25, caption)
-    style.place_images(
+    image_grids.place_images(
         figure.add_subplot(),
-        style.shown(split.images[order]),
+        style.shown(split.images[order], split.value_range),
         columns,
         titles,
         gap=0.12,
@@ -125,7 +125,7 @@ def draw_augmentation(
     columns = num_variants + 1
     figure = style.new_figure(columns * 0.85 + 0.8, len(labels) * 0.85 + 0.8, caption)
     axes = figure.add_subplot()
-    corners = style.place_images(
+    corners = image_grids.place_images(
         axes,
         table.reshape(-1, *table.shape[2:4]),
         columns,
@@ -134,7 +134,7 @@ def draw_augmentation(
         cmap=style.INK_MAP,
         **value_limits(split),
     )
-    style.frame_images(axes, corners[::columns], colour=style.BLUE, width=2)
+    image_grids.frame_images(axes, corners[::columns], colour=style.BLUE, width=2)
     for (left, top), label in zip(corners[::columns], labels, strict=True):
         axes.text(left - 0.15, top + 0.5, class_names[label], ha="right", va="center", fontsize=11)
     axes.text(0.5, -0.1, "original", ha="center", va="bottom", color=style.BLUE, fontsize=11)
@@ -157,7 +157,7 @@ def draw_noise(*, rows: int = 4, columns: int = 8, seed: int = 0) -> Figure:
     images = random.integers(0, 256, (rows * columns, _SIZE, _SIZE), np.uint8)
     figure = style.new_figure(columns * 1.1, rows * 1.1 + 0.9)
     axes = figure.add_subplot()
-    style.place_images(
+    image_grids.place_images(
         axes, images, columns, caption_room=0.1, cmap=style.INK_MAP, vmin=0, vmax=255
     )
     figure.suptitle("Images of uniform random pixels", fontsize=12)

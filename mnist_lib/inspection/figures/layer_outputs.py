@@ -39,6 +39,23 @@ def image_shape(model: keras.Model) -> tuple[int, ...]:
     return shapes[0]
 
 
+def tensors_of(model: keras.Model, layer: keras.layers.Layer, side: str) -> list[keras.KerasTensor]:
+    """Returns the one tensor that goes into a layer, or that comes out, in a list.
+
+    Args:
+      model: has the layer.
+      layer: one of its layers; if it is used several times, its first use counts.
+      side: `"input"` or `"output"`.
+
+    Raises:
+      ConfigError: there are several.
+    """
+    tensors = tf.nest.flatten(getattr(layer, side))
+    if len(tensors) != 1:
+        raise errors.ConfigError("model", f"{layer.name} of {model.name} has several {side}s")
+    return tensors
+
+
 def kind(layer: keras.layers.Layer) -> str:
     """Returns what a layer is, in a few words: its class, and the activation it applies."""
     if isinstance(layer, keras.layers.InputLayer):
@@ -49,23 +66,22 @@ def kind(layer: keras.layers.Layer) -> str:
     return name
 
 
-def shape_text(layer: keras.layers.Layer) -> str:
+def shape_text(model: keras.Model, layer: keras.layers.Layer) -> str:
     """Returns the shape of a layer's output, such as `"N x 24 x 24 x 64"`."""
-    return " x ".join(["N", *map(str, layer.output.shape[1:])])
+    (output,) = tensors_of(model, layer, "output")
+    return " x ".join(["N", *map(str, output.shape[1:])])
 
 
 def connections(model: keras.Model) -> list[tuple[str, str]]:
     """Returns which layer's output goes into which, as pairs of names, in the model's order."""
     source = {
-        id(tensor): layer.name
-        for layer in model.layers
-        for tensor in tf.nest.flatten(layer.output, expand_composites=False)
+        id(tensor): layer.name for layer in model.layers for tensor in tf.nest.flatten(layer.output)
     }
     return [
         (source[id(tensor)], layer.name)
         for layer in model.layers
         if not isinstance(layer, keras.layers.InputLayer)
-        for tensor in tf.nest.flatten(layer.input, expand_composites=False)
+        for tensor in tf.nest.flatten(layer.input)
         if id(tensor) in source
     ]
 
@@ -85,9 +101,8 @@ def through_layers(model: keras.Model, image: np.ndarray) -> list[LayerStep]:
     """
     image_shape(model)
     layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.Rescaling)]
-    outputs = keras.Model(model.inputs[0], [layer.output for layer in layers])(
-        image[np.newaxis], training=False
-    )
+    tensors = [tensors_of(model, layer, "output")[0] for layer in layers]
+    outputs = keras.Model(model.inputs[0], tensors)(image[np.newaxis], training=False)
     steps = []
     for layer, output in zip(layers, outputs, strict=True):
         values = np.asarray(keras.ops.convert_to_numpy(output), np.float32)[0]

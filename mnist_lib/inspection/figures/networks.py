@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mnist_lib import errors
-from mnist_lib.inspection.figures import layer_outputs, style
+from mnist_lib.inspection.figures import image_grids, layer_outputs, style
 
 _MAX_UNITS = 64
 _MAX_MAPS = 10
@@ -49,7 +49,7 @@ def draw_filters(
     room = 0.24 if is_output else 0.1
     figure = style.new_figure(columns * 0.95 + 1.6, rows * (0.86 + room) + 0.95, caption)
     axes = figure.add_subplot()
-    style.place_images(
+    image_grids.place_images(
         axes,
         shown,
         columns,
@@ -145,7 +145,7 @@ def _draw_values(axes: Axes, step: layer_outputs.LayerStep) -> None:
     masked = np.ma.masked_where(step.dropped, values)
     if values.ndim == 3:
         maps = np.ma.stack([masked[:, :, number] for number in range(values.shape[-1])][:_MAX_MAPS])
-        style.place_images(axes, maps, _MAX_MAPS, gap=0.06, caption_room=0, **options)
+        image_grids.place_images(axes, maps, _MAX_MAPS, gap=0.06, caption_room=0, **options)
         axes.set_anchor("W")
     else:
         # Where there are more values than pixels, their means.
@@ -162,6 +162,9 @@ def draw_model(model: keras.Model, *, caption: str = "") -> Figure:
     Args:
       model: a functional model; `N` in a shape is the number of images.
       caption: a line below.
+
+    Raises:
+      ConfigError: a layer has several outputs.
     """
     layers = model.layers
     figure = style.new_figure(6.2, len(layers) * 0.85 + 0.9, caption)
@@ -182,7 +185,7 @@ def draw_model(model: keras.Model, *, caption: str = "") -> Figure:
         )
         lines = [
             f"{layer.name} ({layer_outputs.kind(layer)})",
-            layer_outputs.shape_text(layer),
+            layer_outputs.shape_text(model, layer),
         ]
         if num_parameters:
             lines[1] += f", {num_parameters:,} parameters"

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from mnist_lib import errors
 from mnist_lib.datasets.splits import Split
-from mnist_lib.inspection.figures import digits, layer_outputs, style
+from mnist_lib.inspection.figures import digits, image_grids, layer_outputs, style
 
 _BATCH_SIZE = 500
 
@@ -61,6 +61,7 @@ def draw_embedding(
     class_names: Sequence[str] = tuple("0123456789"),
     *,
     num_images: int = 2000,
+    features: np.ndarray | None = None,
     caption: str = "",
 ) -> Figure:
     """Draws images where the network puts them: the input of its last layer, in two axes.
@@ -70,10 +71,18 @@ def draw_embedding(
       split: a stratified choice of its images is drawn.
       class_names: one name per label.
       num_images: at most so many.
+      features: what `penultimate_features` says of those images, if it is known.
       caption: a line below.
+
+    Raises:
+      ConfigError: the model has no such layer, or one with a single input.
     """
     chosen = split.subset(min(num_images, len(split)))
-    components = principal_components(penultimate_features(model, chosen.images))
+    if features is None:
+        features = penultimate_features(model, chosen.images)
+    if features.shape[1] < 2:
+        raise errors.ConfigError("model", f"the last layer of {model.name} has a single input")
+    components = principal_components(features)
     x, y = components.coordinates.T
     figure = style.new_figure(7.4, 6.6, caption)
     axes = figure.add_subplot()
@@ -117,9 +126,14 @@ def draw_embedding(
 
 
 def penultimate_features(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """Returns what goes into the last layer, float32 `[N, d]`."""
+    """Returns what goes into the last layer, float32 `[N, d]`.
+
+    Raises:
+      ConfigError: the model takes no images, or its last layer several tensors.
+    """
     layer_outputs.image_shape(model)
-    inner = keras.Model(model.inputs[0], model.layers[-1].input)
+    (last,) = layer_outputs.tensors_of(model, model.layers[-1], "input")
+    inner = keras.Model(model.inputs[0], last)
     starts = range(0, len(images), _BATCH_SIZE)
     # Not in a graph: tracing would take longer.
     parts = [inner(images[i : i + _BATCH_SIZE], training=False) for i in starts]
@@ -138,23 +152,24 @@ def input_gradients(model: keras.Model, images: np.ndarray) -> tuple[np.ndarray,
       `[N, H, W, C]`; and the predicted classes, int64 `[N]`.
 
     Raises:
-      ConfigError: the model takes no images, or has no such floats.
+      ConfigError: the model takes no images, or its first floats are none.
 
     Simonyan et al. 2014, Deep inside convolutional networks, section 3.
     """
     layer_outputs.image_shape(model)
-    first = next(
-        (
-            layer.output
+    if keras.backend.is_float_dtype(model.inputs[0].dtype):
+        scaled, rest = tf.convert_to_tensor(images), model
+    else:
+        first = next(
+            tensor
             for layer in model.layers
-            if keras.backend.is_float_dtype(layer.output.dtype)
-        ),
-        None,
-    )
-    if first is None or len(first.shape) != 4:
-        raise errors.ConfigError("model", f"{model.name} makes no image of floats of its input")
-    scaled = keras.Model(model.inputs[0], first)(images, training=False)
-    rest = keras.Model(first, model.outputs[0])
+            for tensor in layer_outputs.tensors_of(model, layer, "output")
+            if keras.backend.is_float_dtype(tensor.dtype)
+        )
+        if len(first.shape) != 4:
+            raise errors.ConfigError("model", f"{model.name} makes no image of its input")
+        scaled = keras.Model(model.inputs[0], first)(images, training=False)
+        rest = keras.Model(first, model.outputs[0])
     with tf.GradientTape() as tape:
         tape.watch(scaled)
         best = tf.reduce_max(logits := rest(scaled, training=False), axis=-1)
@@ -191,7 +206,10 @@ def draw_saliency(
         0.6 + (1.2 if not style.have_long_names(class_names) else 1.3) * -(-len(chosen) // columns),
         caption,
     )
-    images, beside = style.shown(chosen.images), np.abs(maps).max((1, 2), keepdims=True)
+    images, beside = (
+        style.shown(chosen.images, chosen.value_range),
+        np.abs(maps).max((1, 2), keepdims=True),
+    )
     pairs = np.empty((2 * len(chosen), *images.shape[1:]), images.dtype)
     pairs[::2] = pairs[1::2] = images
     axes = figure.add_subplot()
@@ -204,7 +222,7 @@ def draw_saliency(
             f"predicted{space}{class_names[prediction]}",
         )
     )
-    style.place_images(
+    image_grids.place_images(
         axes,
         pairs,
         2 * columns,

@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Callable
 
 import keras
+import numpy as np
 from matplotlib.figure import Figure
 
 from mnist_lib import errors, paths
@@ -33,6 +34,7 @@ def draw_run(
     model: keras.Model,
     run: str,
     step: int,
+    features: np.ndarray | None = None,
     format: str = "png",  # noqa: A002
 ) -> list[pathlib.Path]:
     """Draws a run and writes curves, confusion, mistakes, reliability, precision_recall, filters
@@ -45,6 +47,7 @@ def draw_run(
       model: with the weights that predicted.
       run: the run's name, for the captions.
       step: the optimizer step of the weights.
+      features: as for `draw_embedding`, of a choice of 2,000 images; None: they are computed.
       format: a name in `style.FORMATS`.
 
     Returns:
@@ -65,7 +68,9 @@ def draw_run(
             predictions, caption=of_data
         ),
         "filters": lambda: networks.draw_filters(model, names, caption=of_run),
-        "embedding": lambda: representations.draw_embedding(model, split, names, caption=of_data),
+        "embedding": lambda: representations.draw_embedding(
+            model, split, names, features=features, caption=of_data
+        ),
     }
     written = []
     for name, draw in figures.items():

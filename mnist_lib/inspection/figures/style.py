@@ -8,14 +8,11 @@ import io
 import itertools
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ParamSpec
 
 import matplotlib
 import numpy as np
-from matplotlib import collections
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mnist_lib import choices, files, os_errors, paths
@@ -74,7 +71,9 @@ def new_figure(width: float, height: float, caption: str = "") -> Figure:
     """
     figure = Figure(figsize=(width, height), dpi=100, layout="constrained")
     if caption:
-        figure.supxlabel(caption, fontsize=_CAPTION_SIZE, color="0.35", x=0.99, ha="right")
+        figure.supxlabel(
+            caption, fontsize=_CAPTION_SIZE, color="0.35", x=0.99, ha="right", parse_math=False
+        )
     return figure
 
 
@@ -119,90 +118,23 @@ def have_long_names(class_names: Sequence[str]) -> bool:
     return max(map(len, class_names)) > 2
 
 
-def shown(image: np.ndarray) -> np.ndarray:
-    """Returns an image `[H, W, C]` as matplotlib draws it: without a single channel."""
-    return image[..., 0] if image.shape[-1] == 1 else image
-
-
-def place_images(
-    axes: Axes,
-    images: np.ndarray,
-    columns: int,
-    captions: tuple[str, ...] = (),
-    *,
-    gap: float = 0.1,
-    caption_room: float = 0.1,
-    caption_size: float = 9,
-    **options,
-) -> list[tuple[float, float]]:
-    """Draws images in rows, each one unit wide, its caption above it.
+def shown(images: np.ndarray, value_range: tuple[float, float] | None = None) -> np.ndarray:
+    """Returns images as matplotlib draws them.
 
     Args:
-      axes: gets them, and loses its frame.
-      images: `[N, H, W]`, or `[N, H, W, 3]` in colours.
-      columns: images in a row.
-      captions: one per image, or none.
-      gap: between two columns, in widths of an image.
-      caption_room: above each row, in the same.
-      caption_size: points.
-      **options: for `Axes.imshow`.
+      images: `[..., H, W, C]`.
+      value_range: the least and the largest value of float images.
 
     Returns:
-      Left and upper edge of each image in data coordinates; y grows downwards.
+      Without channels, as they are: the one there is, or the mean of any number but three.
+      Of three, in colours: uint8, or floats in [0, 1].
     """
-    height = images.shape[1] / images.shape[2]
-    corners: list[tuple[float, float]] = []
-    for number, image in enumerate(images):
-        row, column = divmod(number, columns)
-        left, top = column * (1 + gap), row * (height + caption_room)
-        axes.imshow(image, extent=(left, left + 1, top + height, top), **options)
-        corners.append((left, top))
-    frame_images(axes, corners, height=height)
-    for (left, top), caption in zip(corners, captions, strict=bool(captions)):
-        axes.text(left + 0.5, top - 0.04, caption, ha="center", va="bottom", fontsize=caption_size)
-    leave_out_of_layout(axes.images, axes.texts, axes.collections)
-    rows = -(-len(images) // columns)
-    axes.set_xlim(-0.05, columns * (1 + gap) - gap + 0.05)
-    axes.set_ylim(rows * (height + caption_room) - caption_room + 0.05, -caption_room - 0.05)
-    axes.set_aspect("equal")
-    axes.set_axis_off()
-    return corners
-
-
-def frame_images(
-    axes: Axes,
-    corners: Sequence[tuple[float, float]],
-    *,
-    height: float = 1,
-    colour: str = FAINT,
-    width: float = 0.5,
-    label: str | None = None,
-) -> None:
-    """Draws frames around images that `place_images` has placed.
-
-    Args:
-      axes: where they are.
-      corners: left and upper edge of each.
-      height: of an image, in widths.
-      colour: of the line.
-      width: of the line, points.
-      label: what a legend says of them.
-    """
-    outline = np.array([(0, 0), (1, 0), (1, height), (0, height), (0, 0)])
-    frames = collections.LineCollection(
-        [outline + corner for corner in corners],
-        colors=colour,
-        linewidths=width,
-        capstyle="projecting",
-        label=label,
-    )
-    axes.add_collection(frames, autolim=False)
-
-
-def leave_out_of_layout(*artists: Iterable[Artist]) -> None:
-    """Has the layout take no time over what lies within its axes anyway."""
-    for artist in itertools.chain(*artists):
-        artist.set_in_layout(False)
+    if images.shape[-1] != 3:
+        return images[..., 0] if images.shape[-1] == 1 else images.mean(-1)
+    if value_range is None:
+        return images
+    low, high = value_range
+    return (images - low) / (high - low)
 
 
 def save(figure: Figure, path: str | os.PathLike[str], format: str | None = None) -> pathlib.Path:  # noqa: A002
