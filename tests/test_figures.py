@@ -402,6 +402,13 @@ def test_principal_components_of_points_on_a_line_and_a_little_off():
     assert abs(np.corrcoef(found.coordinates[:, 0], along)[0, 1]) > 0.999
     assert found.coordinates.mean(0) == pytest.approx([0, 0], abs=1e-9)
     assert representations.principal_components(np.ones((4, 3))).explained.tolist() == [0, 0]
+    large = random.normal(size=(300, 100)) * np.linspace(3, 0.1, 100)
+    found = representations.principal_components(large)
+    left, sizes, _ = np.linalg.svd(large - large.mean(0), full_matrices=False)
+    np.testing.assert_allclose(
+        np.abs(found.coordinates), np.abs(left[:, :2] * sizes[:2]), rtol=1e-5, atol=1e-7
+    )
+    assert found.explained == pytest.approx(sizes[:2] ** 2 / np.sum(sizes**2))
 
 
 def test_colours_other_channels_and_many_classes():

@@ -9,12 +9,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
+from scipy.sparse import linalg
 
 from mnist_lib import errors
 from mnist_lib.datasets.splits import Split
 from mnist_lib.inspection.figures import digits, image_grids, layer_outputs, style
 
 _BATCH_SIZE = 500
+_WHOLE_DECOMPOSITION = 64
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,7 +35,8 @@ class PrincipalComponents:
 def principal_components(points: np.ndarray, count: int = 2) -> PrincipalComponents:
     """Projects points onto their principal components (Hotelling 1933).
 
-    By the singular value decomposition of their covariance.
+    By a singular value decomposition: the whole of a small one, of a large one by the
+    Lanczos method only what is asked for.
 
     Args:
       points: floats `[N, d]`, N and d at least `count`.
@@ -44,14 +47,21 @@ def principal_components(points: np.ndarray, count: int = 2) -> PrincipalCompone
     """
     centred = np.asarray(points, np.float64)
     centred = centred - centred.mean(0)
-    axes, variance, _ = np.linalg.svd(centred.T @ centred, hermitian=True)
-    coordinates = centred @ axes[:, :count]
+    total = np.square(centred).sum()
+    if not total:
+        return PrincipalComponents(np.zeros((len(points), count)), np.zeros(count))
+    smaller = min(centred.shape)
+    if smaller <= _WHOLE_DECOMPOSITION:
+        left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
+    else:
+        # The smallest comes first here; any start that does not depend on chance.
+        start = np.random.default_rng(0).normal(size=smaller)
+        left, sizes, _ = linalg.svds(centred, k=count, v0=start)
+        left, sizes = left[:, ::-1], sizes[::-1]
+    coordinates = left[:, :count] * sizes[:count]
     largest = np.abs(coordinates).argmax(0)
     signs = np.sign(coordinates[largest, np.arange(count)])
-    total = variance.sum()
-    return PrincipalComponents(
-        coordinates * signs, variance[:count] / total if total else np.zeros(count)
-    )
+    return PrincipalComponents(coordinates * signs, sizes[:count] ** 2 / total)
 
 
 @style.styled
