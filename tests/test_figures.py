@@ -20,7 +20,14 @@ import mnist_lib
 from mnist_lib import choices, errors
 from mnist_lib.commands import figure_sources, visualize
 from mnist_lib.inspection import calibration, figures, history, statistics
-from mnist_lib.inspection.figures import functions, layer_outputs, networks, representations, style
+from mnist_lib.inspection.figures import (
+    functions,
+    layer_outputs,
+    networks,
+    representations,
+    saliency,
+    style,
+)
 from mnist_lib.inspection.precision_recall import precision_recall
 from mnist_lib.inspection.predictions import DISPUTED_TEST_IMAGES, Predictions, predict_split
 from mnist_lib.training import augmentation
@@ -457,10 +464,10 @@ def test_embedding_is_a_stratified_choice_of_the_images(models, small_dataset):
 def test_input_gradients_are_those_of_the_predicted_logit(models, small_dataset):
     """Of the linear model they are its weights, of others the slopes of differences."""
     images = small_dataset.test.images[:4]
-    gradients, predicted = representations.input_gradients(models["linear"], images)
+    gradients, predicted = saliency.input_gradients(models["linear"], images)
     weights = models["linear"].layers[-1].kernel.numpy()
     np.testing.assert_allclose(gradients.reshape(4, -1), weights[:, predicted].T, rtol=1e-5)
-    gradients, predicted = representations.input_gradients(models["lenet5"], images)
+    gradients, predicted = saliency.input_gradients(models["lenet5"], images)
     logits = models["lenet5"](images, training=False).numpy()
     assert predicted.tolist() == logits.argmax(-1).tolist()
     place = np.unravel_index(np.abs(gradients[0]).argmax(), gradients[0].shape)
@@ -471,7 +478,7 @@ def test_input_gradients_are_those_of_the_predicted_logit(models, small_dataset)
     assert gradients[0][place] == pytest.approx(slope, rel=0.1)
     layers = [keras.layers.Flatten(), keras.layers.Dense(10)]
     floats = keras.Sequential([keras.Input((28, 28, 1)), *layers])
-    gradients, predicted = representations.input_gradients(floats, images / np.float32(255))
+    gradients, predicted = saliency.input_gradients(floats, images / np.float32(255))
     weights = floats.layers[-1].kernel.numpy()
     np.testing.assert_allclose(gradients.reshape(4, -1), weights[:, predicted].T, rtol=1e-5)
     figure = figures.draw_saliency(models["lenet5"], small_dataset.test)

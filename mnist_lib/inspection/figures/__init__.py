@@ -24,11 +24,11 @@ from mnist_lib.inspection.figures.probabilities import (
 )
 from mnist_lib.inspection.figures.probabilities import draw_reliability as draw_reliability
 from mnist_lib.inspection.figures.representations import draw_embedding as draw_embedding
-from mnist_lib.inspection.figures.representations import draw_saliency as draw_saliency
 from mnist_lib.inspection.figures.representations import (
     penultimate_features as penultimate_features,
 )
 from mnist_lib.inspection.figures.run_figures import draw_run as draw_run
+from mnist_lib.inspection.figures.saliency import draw_saliency as draw_saliency
 from mnist_lib.inspection.figures.style import describe_source as describe_source
 from mnist_lib.inspection.figures.style import save as save
 from mnist_lib.inspection.figures.training_curves import draw_curves as draw_curves

@@ -1,4 +1,4 @@
-"""What a network sees: where it puts images before its last layer, and which pixels count."""
+"""Where a network puts images before its last layer, in two axes."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 import keras
 import numpy as np
-import tensorflow as tf
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.sparse import linalg
 
 from mnist_lib import errors
 from mnist_lib.datasets.splits import Split
-from mnist_lib.inspection.figures import digits, image_grids, layer_outputs, style
+from mnist_lib.inspection.figures import layer_outputs, style
 
 _BATCH_SIZE = 500
 _WHOLE_DECOMPOSITION = 64
@@ -93,27 +93,37 @@ def draw_embedding(
     if features.shape[1] < 2:
         raise errors.ConfigError("model", f"the last layer of {model.name} has a single input")
     components = principal_components(features)
-    x, y = components.coordinates.T
     figure = style.new_figure(7.4, 6.6, caption)
     axes = figure.add_subplot()
-    styles = style.class_styles(len(class_names))
-    for label in np.unique(chosen.labels):
-        of_label = chosen.labels == label
-        look = styles[label]
+    _draw_classes(axes, components.coordinates, chosen.labels, class_names)
+    first, second = components.explained
+    axes.set(
+        xlabel=f"1st principal component ({first:.0%} of the variance)",
+        ylabel=f"2nd principal component ({second:.0%})",
+        title=f"{len(chosen):,} images, where the last layer finds them",
+    )
+    return figure
+
+
+def _draw_classes(
+    axes: Axes, points: np.ndarray, labels: np.ndarray, class_names: Sequence[str]
+) -> None:
+    """Draws points `[N, 2]`, each class in its look, and its name where its middle is."""
+    looks = style.class_styles(len(class_names))
+    for label in np.unique(labels):
+        look = looks[label]
         axes.plot(
-            x[of_label],
-            y[of_label],
+            *points[labels == label].T,
             look["marker"],
             color=look["color"],
             markersize=4,
             alpha=0.6,
             markeredgewidth=0,
         )
-    for label in np.unique(chosen.labels):
-        of_label = chosen.labels == label
+    for label in np.unique(labels):
         axes.text(
-            np.median(x[of_label]),
-            np.median(y[of_label]),
+            np.median(points[labels == label, 0]),
+            np.median(points[labels == label, 1]),
             class_names[label],
             ha="center",
             va="center",
@@ -122,17 +132,10 @@ def draw_embedding(
             bbox={
                 "boxstyle": "round,pad=0.25",
                 "facecolor": "white",
-                "edgecolor": styles[label]["color"],
+                "edgecolor": looks[label]["color"],
                 "alpha": 0.9,
             },
         )
-    first, second = components.explained
-    axes.set(
-        xlabel=f"1st principal component ({first:.0%} of the variance)",
-        ylabel=f"2nd principal component ({second:.0%})",
-        title=f"{len(chosen):,} images, where the last layer finds them",
-    )
-    return figure
 
 
 def penultimate_features(model: keras.Model, images: np.ndarray) -> np.ndarray:
@@ -148,103 +151,3 @@ def penultimate_features(model: keras.Model, images: np.ndarray) -> np.ndarray:
     # Not in a graph: tracing would take longer.
     parts = [inner(images[i : i + _BATCH_SIZE], training=False) for i in starts]
     return np.concatenate(parts).reshape(len(images), -1).astype(np.float32)
-
-
-def input_gradients(model: keras.Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns how each pixel changes the logit of the predicted class.
-
-    Args:
-      model: a functional model of images to logits `[N, C]`.
-      images: `[N, H, W, C]`, of the dtype that it takes.
-
-    Returns:
-      The gradients with respect to the first floats in the model, the scaled image, float32
-      `[N, H, W, C]`; and the predicted classes, int64 `[N]`.
-
-    Raises:
-      ConfigError: the model takes no images, or its first floats are none.
-
-    Simonyan et al. 2014, Deep inside convolutional networks, section 3.
-    """
-    layer_outputs.image_shape(model)
-    if keras.backend.is_float_dtype(model.inputs[0].dtype):
-        scaled, rest = tf.convert_to_tensor(images), model
-    else:
-        first = next(
-            tensor
-            for layer in model.layers
-            for tensor in layer_outputs.tensors_of(model, layer, "output")
-            if keras.backend.is_float_dtype(tensor.dtype)
-        )
-        if len(first.shape) != 4:
-            raise errors.ConfigError("model", f"{model.name} makes no image of its input")
-        scaled = keras.Model(model.inputs[0], first)(images, training=False)
-        rest = keras.Model(first, model.outputs[0])
-    with tf.GradientTape() as tape:
-        tape.watch(scaled)
-        best = tf.reduce_max(logits := rest(scaled, training=False), axis=-1)
-    gradients = tf.cast(tape.gradient(best, scaled), tf.float32)
-    return gradients.numpy(), tf.argmax(logits, -1).numpy()
-
-
-@style.styled
-def draw_saliency(
-    model: keras.Model,
-    split: Split,
-    class_names: Sequence[str] = tuple("0123456789"),
-    *,
-    caption: str = "",
-) -> Figure:
-    """Draws the first image of each label beside the gradient of its predicted class's logit.
-
-    Where it is red more ink makes the prediction surer, where it is blue less sure.
-
-    Args:
-      model: a functional model of the split's images to logits.
-      split: with at least one image.
-      class_names: one name per label.
-      caption: a line below.
-    """
-    order = digits.in_original_order(split)
-    _, first = np.unique(split.labels[order], return_index=True)
-    chosen = split.take(order[first])
-    gradients, predicted = input_gradients(model, chosen.images)
-    maps = gradients.sum(-1)
-    columns = 5
-    figure = style.new_figure(
-        11,
-        0.6 + (1.2 if not style.have_long_names(class_names) else 1.3) * -(-len(chosen) // columns),
-        caption,
-    )
-    images, beside = (
-        style.shown(chosen.images, chosen.value_range),
-        np.abs(maps).max((1, 2), keepdims=True),
-    )
-    pairs = np.empty((2 * len(chosen), *images.shape[1:]), images.dtype)
-    pairs[::2] = pairs[1::2] = images
-    axes = figure.add_subplot()
-    space = "\n" if style.have_long_names(class_names) else " "
-    captions = tuple(
-        text
-        for label, prediction in zip(chosen.labels, predicted, strict=True)
-        for text in (
-            f"label{space}{class_names[label]}",
-            f"predicted{space}{class_names[prediction]}",
-        )
-    )
-    image_grids.place_images(
-        axes,
-        pairs,
-        2 * columns,
-        captions,
-        gap=0.12,
-        caption_room=0.28 if space == " " else 0.42,
-        cmap=style.INK_MAP,
-        **digits.value_limits(chosen),
-    )
-    for drawn, values in zip(axes.images[1::2], maps / np.where(beside, beside, 1), strict=True):
-        drawn.set(data=values, cmap=style.SIGNED_MAP, clim=(-1, 1))
-    figure.colorbar(
-        axes.images[1], ax=axes, label="gradient / its largest", ticks=(-1, 0, 1), shrink=0.7
-    )
-    return figure
