@@ -32,6 +32,8 @@ if typing.TYPE_CHECKING:
     from mnist_lib.datasets.splits import Split as Split
     from mnist_lib.distribution.batches import distribute_batches as distribute_batches
     from mnist_lib.distribution.strategies import create_strategy as create_strategy
+    from mnist_lib.inspection import figures as figures
+    from mnist_lib.inspection.history import read_history as read_history
     from mnist_lib.models import build_model as build_model
     from mnist_lib.models.layers import Dropout as Dropout
     from mnist_lib.parity.check import ParityReport as ParityReport
@@ -46,6 +48,8 @@ if typing.TYPE_CHECKING:
     from mnist_lib.runs.finished_runs import load_config as load_config
     from mnist_lib.runs.finished_runs import load_model as load_model
     from mnist_lib.runs.finished_runs import predict as predict
+    from mnist_lib.runs.past_run import load_run as load_run
+    from mnist_lib.runs.past_run import plot as plot
     from mnist_lib.training.augmentation import Augmentation as Augmentation
     from mnist_lib.training.evaluator import Evaluator as Evaluator
     from mnist_lib.training.metrics import EvalMetrics as EvalMetrics
@@ -62,6 +66,8 @@ _MODULE_OF = {
         "datasets.splits": ("Split",),
         "distribution.batches": ("distribute_batches",),
         "distribution.strategies": ("create_strategy",),
+        "inspection": ("figures",),
+        "inspection.history": ("read_history",),
         "models": ("build_model",),
         "models.layers": ("Dropout",),
         "parity.check": ("ParityReport", "check_replica_parity"),
@@ -71,6 +77,7 @@ _MODULE_OF = {
         "runs.config": ("TrainConfig", "recipe"),
         "runs.experiment": ("train_and_evaluate",),
         "runs.finished_runs": ("evaluate", "load_config", "load_model", "predict"),
+        "runs.past_run": ("load_run", "plot"),
         "training.augmentation": ("Augmentation",),
         "training.evaluator": ("Evaluator",),
         "training.metrics": ("EvalMetrics", "TrainMetrics"),
@@ -83,8 +90,10 @@ _MODULE_OF = {
 _WITHOUT_TENSORFLOW = (
     "datasets.preparation",
     "datasets.splits",
+    "inspection.history",
     "models",
     "runs.config",
+    "runs.past_run",
     "training.metrics",
 )
 _import_lock = threading.RLock()
@@ -111,7 +120,10 @@ if not typing.TYPE_CHECKING:  # to a type checker every name would seem to be th
         with _import_lock:
             if module not in _WITHOUT_TENSORFLOW:
                 importlib.import_module("keras")
-            value = getattr(importlib.import_module(f"mnist_lib.{module}"), name)
+            owner = importlib.import_module(f"mnist_lib.{module}")
+            if name == "figures":  # a module, which its package does not import by itself
+                importlib.import_module(f"{owner.__name__}.{name}")
+            value = getattr(owner, name)
         globals()[name] = value
         return value
 

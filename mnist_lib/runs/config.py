@@ -120,8 +120,8 @@ class TrainConfig:
     strategy: str = "mirrored"
     num_replicas: int = 0
     worker_timeout_seconds: int = 60
-    steps_per_loop: int = 50
-    eval_every: int | None = None
+    steps_per_loop: int = FROM_RECIPE
+    eval_every: int | None = FROM_RECIPE
     checkpoint_every: int | None = None
     summaries: str = "default"
     deterministic: bool = True

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import keras
 
-from mnist_lib import choices, errors, runtime
+from mnist_lib import choices, errors, progress, runtime
 from mnist_lib.datasets import loading, preparation
 from mnist_lib.distribution import agreement, division, strategies, tensorflow_internals
 from mnist_lib.runs import (
@@ -49,11 +49,10 @@ def train_and_evaluate(
       config, workdir: the configuration; the run directory, None for a new one in `runs/`.
       data: what to train on, instead of loading `config.dataset`. `train_size` chooses of
         it; its validation split is used as it is, and `config.json` says how large it is.
-      model: a function that returns a new model, to be used in place of `config.model`. It
-        is called under the strategy, with Keras's seeds drawn from `config.seed` and in
-        `config.mixed_precision`.
-      optimizer: likewise, in place of `config.optimizer` and its fields.
-      loss: as for `Trainer`, in place of `config.loss`.
+      model: a function that returns a new model, in place of `config.model`; called under the
+        strategy, with Keras's seeds from `config.seed` and in `config.mixed_precision`.
+      optimizer, loss: likewise; as for `Trainer`. In place of `config.optimizer` with its
+        fields, and of `config.loss`.
       metrics: returns what `Evaluator` takes, called likewise; None for the accuracy.
       callbacks: called with a `RunProgress` after each validation. If one returns what is
         true, the run stops there, saved.
@@ -110,7 +109,11 @@ def _run_with_workers(
         worker_timeout_seconds=config.worker_timeout_seconds,
     )
     workers = agreement.Workers(strategy, config.worker_timeout_seconds)
-    with workers.ending_together(), tensorflow_internals.op_determinism(config.deterministic):
+    with (
+        progress.shown_lines(),
+        workers.ending_together(),
+        tensorflow_internals.op_determinism(config.deterministic),
+    ):
         workers.check_same(config.common_fields() | provenance.versions())
         division.check_divides(
             config.batch_size, strategy.num_replicas_in_sync, config.accumulation_steps

@@ -18,6 +18,8 @@ _PLAIN = {
     "batch_size": 128,
     "epochs": 5,
     "train_steps": None,
+    "steps_per_loop": 50,
+    "eval_every": None,
 }
 RECIPES: dict[str, dict[str, Any]] = {
     "fast": {
@@ -30,6 +32,9 @@ RECIPES: dict[str, dict[str, Any]] = {
         "beta_2": 0.9,
         "batch_size": 256,
         "train_steps": 270,
+        # Enough points for a curve.
+        "steps_per_loop": 10,
+        "eval_every": 54,
     },
     "mlp": _PLAIN,
     "cnn": {**_PLAIN, "model": "cnn"},

@@ -1,0 +1,201 @@
+"""TensorBoard in a browser: what a person finds on its pages of two runs.
+
+Needs Chromium with its driver. With `MNIST_LIB_SCREENSHOTS` set, a picture of each page is kept
+in that folder.
+"""
+
+import os
+import pathlib
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+
+import mnist_lib
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="Selenium is not installed")
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="Chromium is not installed"),
+]
+SECONDS = 90
+# Text and elements of a page, those in shadow roots too.
+DEEP = """
+const found = [], wanted = arguments[0];
+(function walk(node) {
+  for (const child of node.childNodes) {
+    if (child.nodeType === Node.TEXT_NODE && wanted === 'text') found.push(child.textContent);
+    if (child.nodeType !== Node.ELEMENT_NODE || ['STYLE', 'SCRIPT'].includes(child.tagName)) continue;
+    if (wanted !== 'text' && child.matches(wanted)) found.push(child);
+    if (child.shadowRoot) walk(child.shadowRoot);
+    walk(child);
+  }
+})(document.body);
+return wanted === 'text' ? found.map(text => text.trim()).filter(Boolean).join('\\n') : found;
+"""
+
+
+@pytest.fixture(scope="module")
+def runs(small_dataset, tmp_path_factory):
+    """Two runs that differ in a learning rate, of all that can be shown."""
+    root = tmp_path_factory.mktemp("runs")
+    for name, learning_rate in (("first", 1e-3), ("second", 3e-3)):
+        config = mnist_lib.recipe(
+            "mlp",
+            batch_size=48,
+            train_steps=40,
+            steps_per_loop=5,
+            eval_every=10,
+            learning_rate=learning_rate,
+            augmentation="affine",
+            summaries="full",
+        )
+        mnist_lib.train_and_evaluate(config, root / name, data=small_dataset)
+    return root
+
+
+@pytest.fixture(scope="module")
+def address(runs):
+    """A TensorBoard that has read the runs."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    program = str(pathlib.Path(sys.executable).with_name("tensorboard"))
+    command = [program, "--logdir", str(runs), "--host", "127.0.0.1", "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        url = f"http://127.0.0.1:{port}/"
+        try:
+            _wait_until(lambda: b"second/test" in _get(f"{url}data/runs"))
+            yield url
+        finally:
+            server.terminate()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    options = webdriver.ChromeOptions()
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-dev-shm-usage",
+        "--window-size=1500,1300",
+        "--use-angle=swiftshader",  # the projector draws with WebGL
+        "--enable-unsafe-swiftshader",
+        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
+    ):
+        options.add_argument(argument)
+    service = webdriver.chrome.service.Service(DRIVER)
+    driver = webdriver.Chrome(options=options, service=service)
+    yield driver
+    driver.quit()
+
+
+def _get(url: str) -> bytes:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return answer.read()
+    except OSError:  # it has not started yet
+        return b""
+
+
+def _wait_until(condition):
+    deadline = time.monotonic() + SECONDS
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "it did not come to be"
+        time.sleep(0.5)
+    return value
+
+
+def _open(browser, address: str, page: str, *wanted: str):
+    """Opens a page and waits until all texts are on it; returns its text."""
+    browser.get("about:blank")
+    browser.get(f"{address}?darkMode=false#{page}")
+    text = ""
+    try:
+        deadline = time.monotonic() + SECONDS
+        while not all(re.search(one, text) for one in wanted):
+            missing = [one for one in wanted if not re.search(one, text)]
+            assert time.monotonic() < deadline, f"{page}: no {missing} in {text[:3000]}"
+            time.sleep(1)
+            text = browser.execute_script(DEEP, "text")
+        return text
+    finally:
+        folder = os.environ.get("MNIST_LIB_SCREENSHOTS")
+        if folder:
+            time.sleep(3)  # until what moves has come to rest
+            browser.save_screenshot(f"{folder}/{page.partition('&')[0]}.png")
+
+
+def test_train_and_validation_are_in_one_chart(browser, address):
+    text = _open(
+        browser,
+        address,
+        "timeseries&tagFilter=metrics%2Floss",
+        "metrics/loss",
+        "first/train",
+        "first/validation",
+        "second/train",
+    )
+    assert "metrics/accuracy" not in text  # one chart is open, and these runs are in it
+    lines = _wait_until(
+        lambda: browser.execute_script(DEEP, "line-chart svg path, line-chart canvas")
+    )
+    assert lines
+
+
+def test_the_custom_layout_has_its_charts(browser, address):
+    _open(browser, address, "custom_scalars", "Training", "Loss", "Accuracy", "Learning rate")
+
+
+def test_pictures_are_shown(browser, address):
+    _open(browser, address, "images", "errors/confusion_matrix", "errors/most_confident", "input")
+    images = _wait_until(
+        lambda: [
+            image.get_attribute("src")
+            for image in browser.execute_script(DEEP, "img")
+            if int(image.get_property("naturalWidth")) > 100
+        ]
+    )
+    assert len(images) >= 4
+
+
+def test_histograms_of_weights_and_gradients_are_shown(browser, address):
+    _open(browser, address, "histograms", "weights/dense1/kernel|dense1/kernel", "gradients")
+    assert _wait_until(lambda: browser.execute_script(DEEP, "path"))
+
+
+def test_a_precision_recall_curve_per_class_is_shown(browser, address):
+    _open(browser, address, "pr_curves", "precision_recall/0", "first/test", "second/test")
+
+
+def test_hparams_compares_the_runs(browser, address):
+    text = _open(browser, address, "hparams", "first", "second", "validation accuracy", "0.003")
+    assert "learning_rate" in text
+
+
+def test_the_projector_has_its_points(browser, address, small_dataset):
+    count = len(small_dataset.test)
+    _open(browser, address, "projector", f"Points: {count}", "Dimension: 512", "penultimate layer")
+
+
+def test_the_graph_of_layers_has_names(browser, address):
+    _open(browser, address, "graphs", "Main Graph|Graph")
+    served = _get(f"{address}data/plugin/graphs/info")
+    assert b"keras" in served
+    graph = _get(
+        f"{address}data/plugin/graphs/graph?run=first%2Ftrain&conceptual=true&tag=keras"
+    ).decode()
+    for name in ("dense1", "relu1", "dropout1", "dense2", "logits"):
+        assert name in graph
+    step = _get(f"{address}data/plugin/graphs/graph?run=first%2Ftrain&conceptual=false")
+    assert len(step) > 10_000
+
+
+def test_the_text_says_what_the_run_is(browser, address):
+    _open(browser, address, "text", "SHA-256 of train", "parameters", "669,706", "learning_rate")
