@@ -59,8 +59,7 @@ def train_and_evaluate(
       allow_other_replicas: whether a run may go on with another strategy or number of
         replicas (no longer bitwise the same then).
 
-    What no file can rebuild is passed again whenever the run goes on, and compared with what it
-    was started with: images, labels, names and shapes of variables, hashes of configurations.
+    What no file can rebuild is passed again when the run goes on, and compared by hashes.
 
     Returns:
       What `results.json` holds. A finished run returns it, unless it is asked for more steps,
