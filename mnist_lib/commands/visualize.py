@@ -34,7 +34,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     absl_flags.DEFINE_multi_string(
         "workdir",
         None,
-        "run directory; for curves it may be given several times",
+        "run directory; only curves take several",
         module_name="Run",
     )
     define("split", "test", " | ".join(choices.NAMES["split"]), module_name="Run")

@@ -41,8 +41,8 @@ def draw_curves(histories: Mapping[str, History], *, caption: str = "") -> Figur
         raise errors.ConfigError(
             "history", f"{', '.join(histories) or 'no run'}: has no loss and no accuracy"
         )
-    # One run: a line; several: a column each, three beside each other.
-    columns = 3 if len(histories) == 1 else min(len(histories), 3)
+    # One run: a line; several: a column each, up to four.
+    columns = 3 if len(histories) == 1 else min(len(histories), 4)
     lines = -(-len(histories) * len(_STYLES) // columns)
     figure = style.new_figure(9.5, 4 + 0.2 * lines, caption)
     for column, tag in enumerate(tags):
