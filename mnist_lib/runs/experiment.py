@@ -54,8 +54,7 @@ def train_and_evaluate(
       optimizer, loss: likewise; as for `Trainer`. In place of `config.optimizer` with its
         fields, and of `config.loss`.
       metrics: returns what `Evaluator` takes, called likewise; None for the accuracy.
-      callbacks: called with a `RunProgress` after each validation. If one returns what is
-        true, the run stops there, saved.
+      callbacks: get a `RunProgress` after each validation; what is true stops the run, saved.
       allow_other_replicas: whether a run may go on with another strategy or number of
         replicas (no longer bitwise the same then).
 
