@@ -45,7 +45,7 @@ grep -q "all .* 10000 .* $right " evaluate.txt
 echo "The library's tests."
 mkdir "$work/tests"
 cp "$root"/tests/*.py "$root/pyproject.toml" "$work/tests"
-rm "$work"/tests/test_{benchmark,examples,scaling,scripts,words,workers}.py  # what they test is in the checkout
+rm "$work"/tests/test_{benchmark,examples,notebook,scaling,scripts,words,workers}.py  # what they test is in the checkout
 cd "$work/tests"
 export PYTHONPATH="$work/site"
 "$python" -c "
