@@ -18,7 +18,7 @@ LAYERS: dict[str, tuple[tuple[int, int, int], ...]] = {
     "mlp": ((784, 512, 1), (512, 512, 1), (512, 10, 1)),
     "cnn": ((9, 32, 676), (288, 64, 576), (9216, 128, 1), (128, 10, 1)),
 }
-NUM_SCALARS = 2  # loss and number of correct predictions travel with the gradients
+NUM_SCALARS = 3  # objective, loss and correct predictions travel with the gradients
 CPU_STEP = {"linear": 0.60e-3, "lenet5": 8.2e-3, "mlp": 5.4e-3, "cnn": 87e-3}  # 128 images
 
 # Assumed of a GPU: half of an A100's float32 peak; a step costs at least what `linear`,

@@ -107,7 +107,7 @@ def _exists(path: pathlib.Path) -> bool:
     """Whether there is such a file; unlike `Path.exists`, a link to nowhere is one."""
     try:
         path.lstat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     return True
 

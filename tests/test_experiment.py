@@ -94,7 +94,8 @@ def test_tensorboard_tags_and_steps(finished):
     validation, test = (read_events(workdir / split) for split in ("validation", "test"))
     for tag in ("metrics/loss", "metrics/accuracy", "class/accuracy/0"):
         assert (validation[tag], test[tag]) == ([10, 20, 30], [30]), tag
-    for tag in ("errors/confusion_matrix", "errors/most_confident", "class/precision_recall/7/pr_curves"):
+    curve = "class/precision_recall/7/pr_curves"
+    for tag in ("errors/confusion_matrix", "errors/most_confident", curve):
         assert test[tag] == [30], tag
     figures = {path.stem for path in (workdir / "figures").glob("*.png")}
     assert figures >= {"curves", "confusion", "mistakes", "reliability", "precision_recall"}
@@ -306,7 +307,7 @@ def test_a_run_that_diverges_names_the_step_and_keeps_the_last_good_checkpoint(
 def test_the_run_directory_is_checked(small_dataset, tmp_path):
     (tmp_path / "file").write_text("not a folder")
     for path in (tmp_path / "file", tmp_path / "file" / "in" / "it"):
-        with pytest.raises(mnist_lib.errors.OutputError, match=f"{tmp_path}/file(: is not a w|/in/it: cannot)") as e:
+        with pytest.raises(mnist_lib.errors.OutputError, match=f"{tmp_path}/file: is not a w") as e:
             _train(path, small_dataset)
         assert e.value.exit_code == 73
     (tmp_path / "thesis.txt").write_text("three years of work")

@@ -130,7 +130,8 @@ def in_brief(history: History, steps: Sequence[int], most: int = 50) -> dict:
                 if split == "train":
                     points = _means(at, values, steps)
                 else:
-                    points = zip(at, values, strict=True)
+                    shown = set(steps)  # a run that became longer has stopped elsewhere, too
+                    points = ((s, v) for s, v in zip(at, values, strict=True) if int(s) in shown)
                 pairs = [[int(step), float(value)] for step, value in points]
                 every = -(-len(pairs) // most) or 1
                 brief[split][tag] = pairs[::-every][::-1]
@@ -162,7 +163,7 @@ def _rows_of(folder: pathlib.Path) -> _Rows:
         return _from_csv(path.read_text())
     except (ValueError, KeyError, TypeError, csv.Error) as error:
         raise errors.CorruptDataError(
-            f"{path}: cannot be used ({error}). Restore it from a copy, or remove it: the event "
+            f"{path}: cannot be used ({error}). Restore it from a copy; without it the event "
             "files are read in its place."
         ) from error
 

@@ -117,6 +117,8 @@ class RunReport:
         if predictions is not None:
             from mnist_lib.inspection import closing_summaries, figures
 
+            shown = predictions.of_subset(_NUM_POINTS)
+            points = figures.penultimate_features(model, shown.split.images)
             drawn = figures.draw_run(
                 self._path / "figures",
                 predictions=predictions,
@@ -124,10 +126,9 @@ class RunReport:
                 model=model,
                 run=self._path.name,
                 step=step,
+                features=points,
             )
             closing_summaries.end(self._summaries, step, predictions, drawn)
-            shown = predictions.of_subset(_NUM_POINTS)
-            points = figures.penultimate_features(model, shown.split.images)
             closing_summaries.write_projector(self._path / "test", shown, points)
         self._summaries.end_session(step)
 

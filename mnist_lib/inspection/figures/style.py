@@ -62,6 +62,15 @@ def styled(draw: Callable[_Arguments, Figure]) -> Callable[_Arguments, Figure]:
     return drawing
 
 
+class ShownFigure(Figure):
+    """A figure that a notebook shows, which without pyplot it would not."""
+
+    def _repr_png_(self) -> bytes:
+        content = io.BytesIO()
+        self.savefig(content, format="png")
+        return content.getvalue()
+
+
 def new_figure(width: float, height: float, caption: str = "") -> Figure:
     """Returns an empty figure of 100 dots per inch, with a caption at the bottom.
 
@@ -69,7 +78,7 @@ def new_figure(width: float, height: float, caption: str = "") -> Figure:
       width, height: inches.
       caption: a line in small letters, such as `describe_source` returns.
     """
-    figure = Figure(figsize=(width, height), dpi=100, layout="constrained")
+    figure = ShownFigure(figsize=(width, height), dpi=100, layout="constrained")
     if caption:
         figure.supxlabel(
             caption, fontsize=_CAPTION_SIZE, color="0.35", x=0.99, ha="right", parse_math=False
