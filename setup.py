@@ -27,7 +27,7 @@ _REQUIRED = [
     "tensorflow-datasets>=4.9.10,<4.10",
     "tqdm>=4.66,<5",
 ]
-_TEST = ["pytest>=8,<10", "pytest-xdist>=3.8,<4"]
+_TEST = ["pytest>=8,<10", "pytest-xdist>=3.8,<4", "selenium>=4.30,<5"]
 _DEV = [
     *_TEST,
     "build>=1,<2",

@@ -20,21 +20,15 @@ from mnist_lib.inspection import event_files
 from mnist_lib.training.metrics import EvalMetrics, TrainMetrics
 
 SPLITS = ("train", "validation", "test")
+# In the order in which HParams has them; it shows five unless it is told otherwise.
 _HPARAMS = (
+    "batch_size",
+    "dropout",
+    "learning_rate",
     "model",
     "optimizer",
-    "learning_rate",
-    "lr_schedule",
-    "batch_size",
-    "epochs",
-    "train_steps",
     "seed",
-    "activation",
-    "augmentation",
-    "dropout",
-    "ema_momentum",
-    "label_smoothing",
-    "train_size",
+    "train_steps",
     "weight_decay",
 )
 
