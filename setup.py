@@ -75,6 +75,7 @@ setuptools.setup(
     zip_safe=False,
     install_requires=_REQUIRED,
     extras_require={
+        "profile": ["xprof>=2.21,<3"],  # a viewer for --profile_steps
         "and-cuda": ["tensorflow[and-cuda]>=2.21,<2.22"],
         "test": _TEST,
         "dev": _DEV,

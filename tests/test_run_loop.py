@@ -1,5 +1,6 @@
 """Workers of one run take the same steps in the same calls, or they wait for each other forever."""
 
+import dataclasses
 import types
 
 import pytest
@@ -35,3 +36,16 @@ def test_chief_and_others_train_in_the_same_calls(small_dataset, tmp_path, level
             run_loop.RunLoop._train_to(loop, start, min(start + 10, 13))
         report.close()
     assert calls[True] == calls[False]
+
+
+def test_a_profile_of_some_steps_is_left_and_changes_nothing(small_dataset, tmp_path):
+    config = mnist_lib.recipe("linear", batch_size=48, train_steps=12, summaries="none")
+    plain = mnist_lib.train_and_evaluate(config, tmp_path / "plain", data=small_dataset)
+    profiled = dataclasses.replace(config, profile_steps="3:7")
+    results = mnist_lib.train_and_evaluate(profiled, tmp_path / "profiled", data=small_dataset)
+    assert results["test"] == plain["test"]
+    (trace,) = (tmp_path / "profiled").glob("plugins/profile/*/*.xplane.pb")
+    assert trace.stat().st_size > 1000
+    for text in ("7:3", "3", "a:b", "3:", "-1:4"):
+        with pytest.raises(mnist_lib.errors.ConfigError, match="profile_steps: .* such as 20:30"):
+            dataclasses.replace(config, profile_steps=text)

@@ -113,6 +113,16 @@ def _wait_until(condition):
     return value
 
 
+def _text(browser) -> str:
+    """The text of the page, and of the plugin that has a frame of its own in it."""
+    text = browser.execute_script(DEEP, "text")
+    for frame in browser.execute_script(DEEP, "iframe"):
+        browser.switch_to.frame(frame)
+        text += "\n" + browser.execute_script(DEEP, "text")
+        browser.switch_to.default_content()
+    return text
+
+
 def _open(browser, address: str, page: str, *wanted: str, query: str = ""):
     """Opens a page and waits until all texts are on it; returns its text."""
     browser.get("about:blank")
@@ -124,7 +134,7 @@ def _open(browser, address: str, page: str, *wanted: str, query: str = ""):
             missing = [one for one in wanted if not re.search(one, text)]
             assert time.monotonic() < deadline, f"{page}: no {missing} in {text[:3000]}"
             time.sleep(1)
-            text = browser.execute_script(DEEP, "text")
+            text = _text(browser)
         return text
     finally:
         folder = os.environ.get("MNIST_LIB_SCREENSHOTS")

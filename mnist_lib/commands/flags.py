@@ -80,6 +80,7 @@ _HELP = {
     "Output": {
         "checkpoint_every": "steps between two checkpoints (default: an epoch)",
         "summaries": f"what TensorBoard shows: {_names('summaries')}",
+        "profile_steps": "as 20:30, steps of which TensorBoard's profiler is given a trace",
         "progress": "show a progress bar on a terminal",
     },
 }

@@ -30,6 +30,7 @@ FROM_RECIPE: Any = _FromRecipe()
 
 # Each worker of a run may have its own of these.
 _FREE_FOR_EACH_WORKER = frozenset({"data_dir", "manual_dir", "download", "progress"})
+_SHOWN = frozenset({"profile_steps", "summaries", "worker_timeout_seconds"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +82,8 @@ class TrainConfig:
       steps_per_loop: steps between two looks of Python at the loop.
       eval_every: steps between two validations; None for once per epoch.
       checkpoint_every: steps between two checkpoints; None for once per epoch.
+      profile_steps: `"20:30"` records what steps 21 to 30 do, for TensorBoard's profiler; None
+        for none.
       summaries: a name in `choices.NAMES["summaries"]`.
       deterministic: whether to use only deterministic operations, while the run lasts.
       jit_compile: compile the model with XLA.
@@ -124,6 +127,7 @@ class TrainConfig:
     eval_every: int | None = FROM_RECIPE
     checkpoint_every: int | None = None
     summaries: str = "default"
+    profile_steps: str | None = None
     deterministic: bool = True
     jit_compile: bool = False
     mixed_precision: str = "float32"
@@ -191,7 +195,7 @@ class TrainConfig:
             for name, value in dataclasses.asdict(self).items()
             if value is not None
             and (value != base[name] or name == "model")
-            and name not in _FREE_FOR_EACH_WORKER | {"summaries", "worker_timeout_seconds"}
+            and name not in _FREE_FOR_EACH_WORKER | _SHOWN
         }
 
     def common_fields(self) -> dict:

@@ -101,6 +101,7 @@ def _check_ranges(config: TrainConfig) -> None:
             raise errors.ConfigError(field, f"{value} is not in [0, 1)")
     if config.ema_momentum is not None and not 0 < config.ema_momentum < 1:
         raise errors.ConfigError("ema_momentum", f"{config.ema_momentum} is not in (0, 1)")
+    profiled_steps(config.profile_steps)
     if config.label_smoothing and config.loss != "cross_entropy":
         raise errors.ConfigError(
             "label_smoothing", f"loss {config.loss} has none; choose cross_entropy"
@@ -165,3 +166,17 @@ def _check_warmup(config: TrainConfig, total_steps: int) -> None:
             "warmup_steps",
             f"{config.warmup_steps} must be less than the {total_steps} steps of the run",
         )
+
+
+def profiled_steps(text: str | None) -> tuple[int, int] | None:
+    """Returns between which steps a profile is taken; None: no profile is.
+
+    Raises:
+      ConfigError: the text is not two steps such as `20:30`.
+    """
+    if text is None:
+        return None
+    first, _, last = text.partition(":")
+    if not (first.isdecimal() and last.isdecimal() and int(first) < int(last)):
+        raise errors.ConfigError("profile_steps", f"{text!r} is not two steps such as 20:30")
+    return int(first), int(last)

@@ -16,6 +16,7 @@ _FREE_TO_CHANGE = frozenset(
         "download",
         "steps_per_loop",
         "checkpoint_every",
+        "profile_steps",
         "summaries",
         "progress",
         "worker_timeout_seconds",

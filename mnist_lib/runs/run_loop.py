@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Iterator, Sequence
@@ -11,9 +12,9 @@ from mnist_lib import choices, errors, progress
 from mnist_lib.datasets.loading import ImageDataset
 from mnist_lib.datasets.splits import Split
 from mnist_lib.distribution import agreement
-from mnist_lib.inspection import predictions, run_report, weights
+from mnist_lib.inspection import predictions, profiling, run_report, weights
 from mnist_lib.runs import callbacks as own_callbacks
-from mnist_lib.runs import interruption, run_directory, saved_state
+from mnist_lib.runs import config_checks, interruption, run_directory, saved_state
 from mnist_lib.runs.config import TrainConfig
 from mnist_lib.training.evaluator import Evaluator
 from mnist_lib.training.metrics import EvalMetrics, TrainMetrics
@@ -82,19 +83,26 @@ class RunLoop:
         """Trains up to each step at which Python has something to do, and yields it."""
         # Multiples of each interval, so that a resumed run stops at the same steps.
         intervals = (self.config.steps_per_loop, eval_every, checkpoint_every)
+        profile = profiling.StepProfile(
+            self.run_directory.path, config_checks.profiled_steps(self.config.profile_steps)
+        )
         step = self.trainer.step
-        while step < self.total_steps:
-            end = min(self.total_steps, *(step - step % every + every for every in intervals))
-            started = time.monotonic()
-            metrics, ratios = self._train_to(step, end)
-            seconds = time.monotonic() - started
-            self._check_finite(metrics)
-            self.saved.state.add(metrics, seconds, is_first=step % eval_every == 0)
-            self.report.steps(end, metrics, self.trainer.learning_rate, seconds)
-            if ratios is not None:
-                self.report.weights(end, self.trainer.model, ratios)
-            step = end
-            yield step
+        with contextlib.closing(profile):
+            while step < self.total_steps:
+                ends = (step - step % every + every for every in intervals)
+                end = min(self.total_steps, *ends, *profile.boundaries_after(step))
+                profile.at(step)
+                started = time.monotonic()
+                metrics, ratios = self._train_to(step, end)
+                seconds = time.monotonic() - started
+                self._check_finite(metrics)
+                self.saved.state.add(metrics, seconds, is_first=step % eval_every == 0)
+                self.report.steps(end, metrics, self.trainer.learning_rate, seconds)
+                if ratios is not None:
+                    self.report.weights(end, self.trainer.model, ratios)
+                step = end
+                profile.at(step)
+                yield step
 
     def _train_to(self, step: int, end: int) -> tuple[TrainMetrics, dict[str, float] | None]:
         """Trains; where weights are shown, the last step apart, to see what it changes.
