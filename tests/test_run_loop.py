@@ -47,5 +47,5 @@ def test_a_profile_of_some_steps_is_left_and_changes_nothing(small_dataset, tmp_
     (trace,) = (tmp_path / "profiled").glob("plugins/profile/*/*.xplane.pb")
     assert trace.stat().st_size > 1000
     for text in ("7:3", "3", "a:b", "3:", "-1:4"):
-        with pytest.raises(mnist_lib.errors.ConfigError, match="profile_steps: .* such as 20:30"):
+        with pytest.raises(mnist_lib.errors.ConfigError, match=r"profile_steps: .* such as 20:30"):
             dataclasses.replace(config, profile_steps=text)
