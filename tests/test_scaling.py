@@ -67,7 +67,7 @@ def test_all_reduce_by_hand():
 def test_step_by_hand_with_a_batch_that_does_not_divide():
     link = scaling.Link(bandwidth=1e9, hop={"Simple": 0.0})
     arithmetic = 43 * 3 * 2 * 7840 / 9.75e12 - 43 * 2 * 7840 / 9.75e12
-    reduction = 4 / 3 * 31_408 / 1e9 + 8.4e-6
+    reduction = 4 / 3 * 31_412 / 1e9 + 8.4e-6
     expected = scaling.STEP_OVERHEAD + arithmetic + reduction
     assert scaling.step_seconds("linear", 128, 3, link) == pytest.approx(expected, rel=1e-9)
 

@@ -194,6 +194,7 @@ def _check_uses_of_a_finished_run(workdir, data, results: dict) -> None:
     assert len(re.findall(r"label (\d), predicted \1 ", out)) >= 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", ["own_model", "keras_fit"])
 def test_examples_learn(prepared_data, example):
     """In the steps of an epoch, nearly as well as the recipe of the mlp."""
@@ -205,6 +206,7 @@ def test_examples_learn(prepared_data, example):
     assert accuracy > prepared_data.accuracy - 0.03
 
 
+@pytest.mark.slow
 def test_the_example_of_a_run_of_one_s_own_goes_on_and_is_used(prepared_data, tmp_path):
     for num_steps in (100, 120):
         code, out, last_line = run_script(
