@@ -114,12 +114,12 @@ def _wait_until(condition):
 
 
 def _text(browser) -> str:
-    """The text of the page, and of the plugin that has a frame of its own in it."""
+    """The text of the page, and of the frames in it, and in those."""
     text = browser.execute_script(DEEP, "text")
     for frame in browser.execute_script(DEEP, "iframe"):
         browser.switch_to.frame(frame)
-        text += "\n" + browser.execute_script(DEEP, "text")
-        browser.switch_to.default_content()
+        text += "\n" + _text(browser)
+        browser.switch_to.parent_frame()
     return text
 
 
