@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Mapping
 
 import keras
@@ -12,6 +13,8 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import summary as custom_scalar
 
 from mnist_lib.inspection import summaries
+
+_logger = logging.getLogger(__name__)
 
 # One chart each, with a line for each split of a run.
 _CHARTS = {
@@ -103,7 +106,8 @@ def _table(beginning: Beginning) -> str:
 def _write_keras_graph(model: keras.Model) -> None:
     try:
         description = model.to_json()
-    except (NotImplementedError, TypeError, ValueError):  # a class of somebody's own
+    except (NotImplementedError, TypeError, ValueError) as error:  # a class of somebody's own
+        _logger.info("TensorBoard's graph of layers is left out: %s", error)
         return
     metadata = tf.compat.v1.SummaryMetadata()
     metadata.plugin_data.plugin_name = _KERAS_GRAPH
