@@ -80,6 +80,14 @@ def prepared_mnist_dir(originals_dir, prepared_data) -> pathlib.Path:
     return prepared_data.data_dir
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Marks what does more where MNIST's files are: `-m originals` selects it."""
+    for item in items:
+        if {"originals_dir", "prepared_data"} & set(item.fixturenames):
+            item.add_marker("originals")
+
+
 @pytest.fixture
 def prepared(prepared_data):
     """What `prepare_dataset` says of the session's prepared data."""

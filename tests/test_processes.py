@@ -45,7 +45,8 @@ images = np.load(folder / "images.npy")
 for file in sorted(folder.glob("*.keras")):
     model = {load}(file)
     expected = np.load(file.with_suffix(".npy"))
-    np.testing.assert_array_equal(model(images).numpy(), expected, file.name)
+    # Another process may get other kernels: what this machine rounds is not what is tested.
+    np.testing.assert_allclose(model(images).numpy(), expected, 1e-3, 1e-5, err_msg=file.name)
 assert type(model.optimizer).__module__ == "mnist_lib.training.optimizers"
 {more}
 print("loaded", len(list(folder.glob("*.keras"))))
