@@ -11,7 +11,8 @@ and waits between its turns. The peers' code is in files of its own: `keras_fit`
 mnist_lib. An arrow points down only:
 
     command -> flags, page, terminal -> suite, tables
-      -> comparison, settings_cost, time_to_accuracy, startup, overhead, input_cost
+      -> comparison, settings_cost, time_to_accuracy, startup, overhead, summaries_cost,
+         input_cost
       -> turns -> workers, arrays, contenders, settings, load, tasks
     child (what a worker's process runs) -> ours, keras_fit, orbit_loop, pytorch_loop
       -> arrays, tasks

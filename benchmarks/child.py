@@ -13,13 +13,14 @@ import sys
 import typing
 from collections.abc import Callable
 
-from benchmarks import arrays, contenders, input_cost, load, overhead, settings
+from benchmarks import arrays, contenders, input_cost, load, overhead, settings, summaries_cost
 from benchmarks.tasks import Task, TrainingLoop
 
 _ANSWERS_ONCE: dict[str, Callable[..., dict]] = {
     "arrays": arrays.write,
     "input": input_cost.run,
     "overhead": overhead.run,
+    "summaries": summaries_cost.run,
 }
 
 

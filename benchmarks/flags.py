@@ -22,11 +22,11 @@ _OUTPUTS = {
 # What the page shows of the command line, in this order; and what stays with who ran it.
 SHOWN = (
     *("suite", "measure", "contenders", "model", "batch_size", "num_rounds", "steps_per_round"),
-    *("recipes", "target", "dataset", "download"),
+    *("epochs", "recipes", "target", "dataset", "download"),
 )
 PATHS = ("data_dir", "manual_dir", *_OUTPUTS)
 # What --suite measures; each model at each batch size.
-_SUITE = ("train", "time_to_accuracy", "overhead", "startup", "settings")
+_SUITE = ("train", "time_to_accuracy", "overhead", "summaries", "startup", "settings")
 _SUITE_BATCH_SIZES = (128, 512)
 _SUITE_SETTINGS_MODELS = ("mlp", "cnn")
 
@@ -50,12 +50,17 @@ def _define_measurement(group: str) -> None:
         ),
         ("model", ["mlp"], f"what they train, in turn: {' | '.join(contenders.NETWORKS)}"),
         ("batch_size", ["128"], "images per step, one after the other"),
-        ("recipes", None, "of time_to_accuracy (default: fast, cnn) and startup (fast, mlp)"),
+        (
+            "recipes",
+            None,
+            "of time_to_accuracy (default: fast, cnn), startup (fast, mlp) and summaries (fast)",
+        ),
     ):
         flags.DEFINE_list(name, default, text, module_name=group)
     for name, text in (
         ("num_rounds", "turns of each, or repetitions (default: depends)"),
         ("steps_per_round", "steps per turn (default: up to a second of them)"),
+        ("epochs", "of the runs of summaries (default: the recipe's own)"),
     ):
         flags.DEFINE_integer(name, None, text, lower_bound=1, module_name=group)
     flags.DEFINE_float("target", 0.99, "accuracy of time_to_accuracy", 0, 1, module_name=group)
@@ -91,6 +96,7 @@ def request() -> suite.Request:
         settings_models=_SUITE_SETTINGS_MODELS if is_suite else FLAGS.model,
         num_rounds=FLAGS.num_rounds,
         steps_per_round=FLAGS.steps_per_round,
+        epochs=FLAGS.epochs,
         target=FLAGS.target,
         data_options=shared_flags.data_options(),
         train_command=_train_command(),

@@ -39,14 +39,19 @@ def run(model: str, data_options: dict) -> dict:
         dataset=data_options.get("name", choices.AUTO),
         **{name: value for name, value in data_options.items() if name != "name"},
     )
-    calls = _timed_calls()
+    calls = timed_calls()
     with tempfile.TemporaryDirectory() as folder:
         results = mnist_lib.train_and_evaluate(config, pathlib.Path(folder, "run"))
     return {"dataset": results["dataset"], "model": model, "epochs": divide_into_epochs(calls)}
 
 
-def _timed_calls() -> list[tuple[str, float, float]]:
-    """Makes the parts of the outer loop note when they are called: part, begin, end."""
+def timed_calls() -> list[tuple[str, float, float]]:
+    """Has the parts of the outer loop note each call, from now on, in the list that it returns.
+
+    Returns:
+      Of each call its part, and when it began and ended, in seconds of `time.perf_counter`;
+      empty at first.
+    """
     from mnist_lib.inspection import summaries
     from mnist_lib.runs import checkpoints
     from mnist_lib.training import evaluator, trainer
@@ -69,7 +74,7 @@ def _timed_calls() -> list[tuple[str, float, float]]:
     time_calls("train", trainer.Trainer, "train")
     time_calls("validation", evaluator.Evaluator, "evaluate")
     time_calls("checkpoints", checkpoints.CheckpointDirectory, "save")
-    for method_name in ("scalars", "weights", "flush"):
+    for method_name in ("training", "evaluation", "weights", "gradients", "flush"):
         time_calls("summaries", summaries.RunSummaries, method_name)
     return calls
 

@@ -14,6 +14,7 @@ from benchmarks import (
     overhead,
     settings_cost,
     startup,
+    summaries_cost,
     time_to_accuracy,
 )
 
@@ -31,7 +32,9 @@ class Request:
       settings_models: `settings` is done for each, at the first batch size.
       num_rounds: how often.
       steps_per_round: steps per turn of `train` and `settings`.
-      time_recipes, startup_recipes: recipes of `time_to_accuracy` and of `startup`.
+      time_recipes, startup_recipes, summaries_recipes: recipes of `time_to_accuracy`, of
+        `startup` and of `summaries`.
+      epochs: of the runs of `summaries`.
       target: accuracy of `time_to_accuracy`, in (0, 1].
       data_options: arguments of `load_dataset`.
       train_command: how `scripts/train.py` is called; for `startup`.
@@ -45,13 +48,17 @@ class Request:
     steps_per_round: int | None = None
     time_recipes: Sequence[str] = ("fast", "cnn")
     startup_recipes: Sequence[str] = ("fast", "mlp")
+    summaries_recipes: Sequence[str] = ("fast",)
+    epochs: int | None = None
     target: float = 0.99
     data_options: dict = dataclasses.field(default_factory=dict)
     train_command: Sequence[str] = ()
 
     def with_recipes(self, names: Sequence[str]) -> Request:
         """Returns the same with these recipes for all that trains recipes."""
-        return dataclasses.replace(self, time_recipes=names, startup_recipes=names)
+        return dataclasses.replace(
+            self, time_recipes=names, startup_recipes=names, summaries_recipes=names
+        )
 
 
 def measure(measures: Sequence[str], request: Request) -> dict:
@@ -63,7 +70,8 @@ def measure(measures: Sequence[str], request: Request) -> dict:
 
     Returns:
       `environment`; `left_out`, the contenders that are not installed, with the reason;
-      and for each name in `measures` what it measured, lists for `train` and `settings`.
+      and for each name in `measures` what it measured, lists for `train`, `settings` and
+      `summaries`.
 
     Raises:
       ConfigError: something in the request that cannot be used.
@@ -120,6 +128,21 @@ def _overhead(request: Request, names: Sequence[str]) -> dict:
     return overhead.measure_overhead("cnn", request.data_options)
 
 
+def _summaries(request: Request, names: Sequence[str]) -> list[dict]:
+    reports = []
+    for recipe in request.summaries_recipes:
+        _logger.info("Cost of summaries: %s", recipe)
+        reports.append(
+            summaries_cost.measure_summaries(
+                recipe,
+                epochs=request.epochs,
+                num_rounds=request.num_rounds or 4,
+                data_options=request.data_options,
+            )
+        )
+    return reports
+
+
 def _startup(request: Request, names: Sequence[str]) -> dict:
     _logger.info("Start-up: %s", ", ".join(request.startup_recipes))
     return startup.measure_startup(
@@ -135,6 +158,7 @@ MEASURES = {
     "train": _train,
     "time_to_accuracy": _time_to_accuracy,
     "overhead": _overhead,
+    "summaries": _summaries,
     "startup": _startup,
     "settings": _settings,
     "input": _input,

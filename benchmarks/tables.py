@@ -37,6 +37,7 @@ def tables(report: dict) -> list[Table]:
         result.append(_time_to_accuracy(report["time_to_accuracy"]))
     if "overhead" in report:
         result.append(_overhead(report["overhead"]))
+    result += [_summaries(summaries) for summaries in report.get("summaries", [])]
     if "startup" in report:
         result.append(_startup(report["startup"]))
     result += [_settings(settings) for settings in report.get("settings", [])]
@@ -140,6 +141,31 @@ def _overhead(report: dict) -> Table:
         "Overhead: all that is not training, relative to training. The validation is traced in "
         "the first epoch.",
     )
+
+
+def _summaries(report: dict) -> Table:
+    rows = [
+        (
+            f"--summaries={level}",
+            f"{result['loop_seconds']:.2f}",
+            f"{result['slower_by']:.3f}",
+            f"{result['end_seconds']:.1f}",
+            f"{result['event_bytes'] / 1e6:.2f}",
+        )
+        for level, result in report["levels"].items()
+    ]
+    return Table(
+        f"Cost of summaries: {_run_of(report)} ({report['dataset']})",
+        ("level", "loop,\ns", "loop,\nnone = 1", "end,\ns", "event files,\nMB"),
+        rows,
+        f"Medians of {report['num_rounds']} runs each, in turn. The loop: from the first step to "
+        "the test, with validation and checkpoints. The end: the test, and what is drawn.",
+    )
+
+
+def _run_of(report: dict) -> str:
+    epochs = "" if report["epochs"] is None else f" --epochs={report['epochs']}"
+    return f"--recipe={report['recipe']}{epochs}"
 
 
 def _startup(report: dict) -> Table:

@@ -30,6 +30,7 @@ from benchmarks import (  # noqa: E402
     settings_cost,
     startup,
     suite,
+    summaries_cost,
     tables,
     tasks,
     terminal,
@@ -122,6 +123,28 @@ def report() -> dict:
                 }
             ],
         },
+        "summaries": [
+            {
+                "dataset": "mnist",
+                "recipe": "cnn",
+                "epochs": 2,
+                "num_rounds": 4,
+                "levels": {
+                    "none": {
+                        "loop_seconds": 50.0,
+                        "slower_by": 1.0,
+                        "end_seconds": 0.2,
+                        "event_bytes": 0,
+                    },
+                    "default": {
+                        "loop_seconds": 50.6,
+                        "slower_by": 1.012,
+                        "end_seconds": 4.0,
+                        "event_bytes": 3_210_000,
+                    },
+                },
+            }
+        ],
         "startup": {
             "import_tensorflow": {"seconds": 4.0, "peak_memory_mb": 300.0},
             "help": {"seconds": 0.2, "peak_memory_mb": 40.0},
@@ -268,6 +291,20 @@ def test_overhead_is_measured_in_a_whole_run(prepared_data):
         assert min(epoch.values()) >= 0
         assert epoch["validation"] > 0
         assert epoch["checkpoints"] > 0
+
+
+@pytest.mark.slow
+def test_each_level_of_summaries_has_its_turn(prepared_data):
+    options = {"name": prepared_data.name, "data_dir": str(prepared_data.data_dir)}
+    measured = summaries_cost.measure_summaries(
+        "linear", epochs=1, num_rounds=1, data_options=options
+    )
+    levels = measured["levels"]
+    assert list(levels) == ["none", "scalars", "default"]
+    assert levels["none"]["slower_by"] == 1
+    assert all(level["loop_seconds"] > 0 < level["end_seconds"] for level in levels.values())
+    sizes = [level["event_bytes"] for level in levels.values()]
+    assert 0 == sizes[0] < sizes[1] < sizes[2] / 2
 
 
 def test_unknown_contenders_are_refused():
@@ -457,6 +494,7 @@ def test_every_part_of_a_report_has_a_table(report):
         "mlp, batch 512 (mnist)",
         "Training until 99% of the validation images (mnist)",
         "Overhead in train_and_evaluate: cnn (mnist), all defaults",
+        "Cost of summaries: --recipe=cnn --epochs=2 (mnist)",
         "Whole commands",
         "Settings of the process: mlp, batch 128 (mnist)",
         "Input (mnist)",
@@ -487,6 +525,7 @@ def test_the_page_says_who_ran_where_and_who_did_not(report):
     assert "- `pytorch` is left out: torch not installed; pip install torch" in text
     assert "| fit | 10.00 | 12,800 | 2.00 (1.80 to 2.40) | 0.8 | 700 | 0.100 |" in text
     assert "| 1 | 50.0 | 1.50 | 0.25 | 0.10 | 0.15 | 4.0% |" in text
+    assert "| --summaries=default | 50.60 | 1.012 | 4.0 | 3.21 |" in text
 
 
 def test_notes_written_by_hand_survive(report):
