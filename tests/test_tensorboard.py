@@ -5,16 +5,12 @@ in that folder.
 """
 
 import os
-import pathlib
 import re
 import shutil
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 
 import pytest
+import tensorboard_server
 
 import mnist_lib
 
@@ -24,7 +20,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="Chromium is not installed"),
 ]
-SECONDS = 90
 # Text and elements of a page, those in shadow roots too.
 DEEP = """
 const skipped = ['STYLE', 'SCRIPT', 'NOSCRIPT'];
@@ -64,18 +59,11 @@ def runs(small_dataset, tmp_path_factory):
 @pytest.fixture(scope="module")
 def address(runs):
     """A TensorBoard that has read the runs."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    program = str(pathlib.Path(sys.executable).with_name("tensorboard"))
-    command = [program, "--logdir", str(runs), "--host", "127.0.0.1", "--port", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-        url = f"http://127.0.0.1:{port}/"
-        try:
-            _wait_until(lambda: b"second/test" in _get(f"{url}data/runs"))
-            yield url
-        finally:
-            server.terminate()
+    with tensorboard_server.tensorboard_of(runs) as url:
+        tensorboard_server.wait_until(
+            lambda: b"second/test" in tensorboard_server.answer_of(f"{url}data/runs")
+        )
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -97,22 +85,6 @@ def browser(tmp_path_factory):
     driver.quit()
 
 
-def _get(url: str) -> bytes:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return answer.read()
-    except OSError:  # it has not started yet
-        return b""
-
-
-def _wait_until(condition):
-    deadline = time.monotonic() + SECONDS
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "it did not come to be"
-        time.sleep(0.5)
-    return value
-
-
 def _text(browser) -> str:
     """The text of the page, and of the frames in it, and in those."""
     text = browser.execute_script(DEEP, "text")
@@ -129,7 +101,7 @@ def _open(browser, address: str, page: str, *wanted: str, query: str = ""):
     browser.get(f"{address}?darkMode=false{query}#{page}")
     text = ""
     try:
-        deadline = time.monotonic() + SECONDS
+        deadline = time.monotonic() + tensorboard_server.SECONDS
         while not all(re.search(one, text) for one in wanted):
             missing = [one for one in wanted if not re.search(one, text)]
             assert time.monotonic() < deadline, f"{page}: no {missing} in {text[:3000]}"
@@ -146,11 +118,15 @@ def _open(browser, address: str, page: str, *wanted: str, query: str = ""):
 def test_train_and_validation_are_in_one_chart(browser, address):
     query = "&tagFilter=metrics%2Floss"
     _open(browser, address, "timeseries", r"metrics\s*/loss", "first/train", query=query)
-    cards = _wait_until(lambda: browser.execute_script(DEEP, "scalar-card"))
+    cards = tensorboard_server.wait_until(lambda: browser.execute_script(DEEP, "scalar-card"))
     (card,) = cards
     # The table below the chart has a row for each line in it.
-    _wait_until(lambda: all(f"first/{split}" in card.text for split in ("train", "validation")))
-    assert _wait_until(lambda: browser.execute_script(DEEP, "line-chart svg path"))
+    tensorboard_server.wait_until(
+        lambda: all(f"first/{split}" in card.text for split in ("train", "validation"))
+    )
+    assert tensorboard_server.wait_until(
+        lambda: browser.execute_script(DEEP, "line-chart svg path")
+    )
 
 
 def test_the_custom_layout_has_its_charts(browser, address):
@@ -159,7 +135,7 @@ def test_the_custom_layout_has_its_charts(browser, address):
 
 def test_pictures_are_shown(browser, address):
     _open(browser, address, "images", "errors/confusion_matrix", "errors/most_confident", "input")
-    images = _wait_until(
+    images = tensorboard_server.wait_until(
         lambda: [
             image.get_attribute("src")
             for image in browser.execute_script(DEEP, "img")
@@ -171,7 +147,7 @@ def test_pictures_are_shown(browser, address):
 
 def test_histograms_of_weights_and_gradients_are_shown(browser, address):
     _open(browser, address, "histograms", "weights/dense1/kernel|dense1/kernel", "gradients")
-    assert _wait_until(lambda: browser.execute_script(DEEP, "path"))
+    assert tensorboard_server.wait_until(lambda: browser.execute_script(DEEP, "path"))
 
 
 def test_a_precision_recall_curve_per_class_is_shown(browser, address):
@@ -190,14 +166,16 @@ def test_the_projector_has_its_points(browser, address, small_dataset):
 
 def test_the_graph_of_layers_has_names(browser, address):
     _open(browser, address, "graphs", "Main Graph|Graph")
-    served = _get(f"{address}data/plugin/graphs/info")
+    served = tensorboard_server.answer_of(f"{address}data/plugin/graphs/info")
     assert b"keras" in served
-    graph = _get(
+    graph = tensorboard_server.answer_of(
         f"{address}data/plugin/graphs/graph?run=first%2Ftrain&conceptual=true&tag=keras"
     ).decode()
     for name in ("dense1", "relu1", "dropout1", "dense2", "logits"):
         assert name in graph
-    step = _get(f"{address}data/plugin/graphs/graph?run=first%2Ftrain&conceptual=false")
+    step = tensorboard_server.answer_of(
+        f"{address}data/plugin/graphs/graph?run=first%2Ftrain&conceptual=false"
+    )
     assert len(step) > 10_000
 
 
