@@ -27,9 +27,11 @@ _REQUIRED = [
     "tensorflow-datasets>=4.9.10,<4.10",
     "tqdm>=4.66,<5",
 ]
+_TSNE = ["scikit-learn>=1.5,<2"]
 _TEST = ["pytest>=8,<10", "pytest-xdist>=3.8,<4", "selenium>=4.30,<5"]
 _DEV = [
     *_TEST,
+    *_TSNE,
     "build>=1,<2",
     "mypy>=2,<3",
     "pre-commit>=4,<5",
@@ -75,6 +77,7 @@ setuptools.setup(
     zip_safe=False,
     install_requires=_REQUIRED,
     extras_require={
+        "tsne": _TSNE,  # mnist-lib visualize embedding --projection=tsne
         "profile": ["xprof>=2.21,<3"],  # a viewer for --profile_steps
         "and-cuda": ["tensorflow[and-cuda]>=2.21,<2.22"],
         "test": _TEST,

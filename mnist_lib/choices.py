@@ -49,6 +49,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "strategy": ("default", "one_device", "mirrored", "multi_worker_mirrored"),
     "summaries": ("none", "scalars", "default", "full"),
     "checkpoint": ("last", "best"),
+    "projection": ("pca", "tsne"),
     "figure": (
         *("samples", "labels", "augmentation"),
         *("curves", "confusion", "mistakes", "reliability", "precision_recall"),

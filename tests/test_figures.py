@@ -461,6 +461,32 @@ def test_embedding_is_a_stratified_choice_of_the_images(models, small_dataset):
         figures.draw_embedding(models["mlp"], chosen, features=features[:, :1])
 
 
+def test_t_sne_keeps_neighbours(models, small_dataset):
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    chosen = small_dataset.test.subset(120)
+    features = np.eye(40, dtype=np.float32)[chosen.labels] * 5
+    features += np.random.default_rng(0).normal(size=features.shape) / 4
+    drawn = [
+        figures.draw_embedding(models["mlp"], chosen, features=features, projection="tsne")
+        for _ in range(2)
+    ]
+    points = [line.get_xydata() for line in drawn[0].axes[0].lines]
+    again = [line.get_xydata() for line in drawn[1].axes[0].lines]
+    np.testing.assert_array_equal(np.concatenate(points), np.concatenate(again))
+    classes = np.repeat(np.arange(len(points)), [len(one) for one in points])
+    points = np.concatenate(points)
+    distances = np.square(points[:, None] - points).sum(-1) + np.diag(np.full(120, np.inf))
+    assert np.mean(classes[distances.argmin(1)] == classes) > 0.97
+
+
+def test_t_sne_without_scikit_learn_says_what_to_install(models, small_dataset, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(errors.ConfigError, match=r"pip install 'mnist_lib\[tsne\]'"):
+        figures.draw_embedding(models["mlp"], small_dataset.test, projection="tsne")
+    with pytest.raises(errors.ConfigError, match="projection: 'umap' is not one of pca, tsne"):
+        figures.draw_embedding(models["mlp"], small_dataset.test, projection="umap")
+
+
 def test_input_gradients_are_those_of_the_predicted_logit(models, small_dataset):
     """Of the linear model they are its weights, of others the slopes of differences."""
     images = small_dataset.test.images[:4]

@@ -33,6 +33,7 @@ class FigureSources:
         split: str,
         checkpoint: str,
         augmentation: str,
+        projection: str,
     ):
         """Reads nothing yet.
 
@@ -42,9 +43,11 @@ class FigureSources:
           split: which images of the run's data.
           checkpoint: as for `finished_runs.load_model`.
           augmentation: which one to draw.
+          projection: of the embedding.
         """
         self.workdirs = workdirs
         self.augmentation = augmentation
+        self.projection = projection
         self._fields = fields
         self._split = split
         self._checkpoint = checkpoint
@@ -171,6 +174,16 @@ def _feature_maps(sources: FigureSources) -> Figure:
     )
 
 
+def _embedding(sources: FigureSources) -> Figure:
+    return figures.draw_embedding(
+        sources.model,
+        sources.images,
+        sources.data.class_names,
+        projection=sources.projection,
+        caption=sources.of_images(),
+    )
+
+
 # By the names in `choices.NAMES["figure"]`.
 DRAW: dict[str, Callable[[FigureSources], Figure]] = {
     "samples": _samples,
@@ -185,9 +198,7 @@ DRAW: dict[str, Callable[[FigureSources], Figure]] = {
     ),
     "filters": lambda it: figures.draw_filters(it.model, it.data.class_names, caption=it.of_run()),
     "feature_maps": _feature_maps,
-    "embedding": lambda it: figures.draw_embedding(
-        it.model, it.images, it.data.class_names, caption=it.of_images()
-    ),
+    "embedding": _embedding,
     "saliency": lambda it: figures.draw_saliency(
         it.model, it.images, it.data.class_names, caption=it.of_images()
     ),

@@ -46,6 +46,12 @@ def run(arguments: Sequence[str] | None = None) -> None:
         "augmentation", "full", f"which to draw: {' | '.join(_AUGMENTATIONS)}", module_name="Data"
     )
     define(
+        "projection",
+        "pca",
+        f"of the embedding: {' | '.join(choices.NAMES['projection'])} (tsne needs scikit-learn)",
+        module_name="Run",
+    )
+    define(
         "output",
         None,
         "file to write, of all a folder (default: the kind, as .png; figures)",
@@ -64,7 +70,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
 def _visualize(words: list[str]) -> None:
     kinds = _kinds(words)
     files = _files(words[0], kinds)
-    for name in ("split", "checkpoint"):
+    for name in ("split", "checkpoint", "projection"):
         choices.check(name, FLAGS[name].value)
     choices.check("augmentation", FLAGS.augmentation, _AUGMENTATIONS)
     startup.start_tensorflow(report_devices=False)
@@ -79,6 +85,7 @@ def _visualize(words: list[str]) -> None:
         split=FLAGS.split,
         checkpoint=FLAGS.checkpoint,
         augmentation=FLAGS.augmentation,
+        projection=FLAGS.projection,
     )
     for kind in kinds:
         try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import importlib.util
 from collections.abc import Sequence
 
 import keras
@@ -11,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.sparse import linalg
 
-from mnist_lib import errors
+from mnist_lib import choices, errors
 from mnist_lib.datasets.splits import Split
 from mnist_lib.inspection.figures import layer_outputs, style
 
@@ -70,39 +72,61 @@ def draw_embedding(
     split: Split,
     class_names: Sequence[str] = tuple("0123456789"),
     *,
+    projection: str = "pca",
     num_images: int = 2000,
     features: np.ndarray | None = None,
     caption: str = "",
 ) -> Figure:
     """Draws images where the network puts them: the input of its last layer, in two axes.
 
+    Principal components keep distances, as far as two axes can; t-SNE keeps who is near whom,
+    and what lies far apart in it means nothing.
+
     Args:
       model: a functional model of the split's images.
       split: a stratified choice of its images is drawn.
       class_names: one name per label.
+      projection: `"pca"`, or `"tsne"`, which needs scikit-learn.
       num_images: at most so many.
       features: what `penultimate_features` says of those images, if it is known.
       caption: a line below.
 
     Raises:
-      ConfigError: the model has no such layer, or one with a single input.
+      ConfigError: the model has no such layer, or one with a single input; no such projection, or
+        scikit-learn is not installed.
     """
+    choices.check("projection", projection)
+    if projection == "tsne" and importlib.util.find_spec("sklearn") is None:
+        raise errors.ConfigError(
+            "projection", "tsne needs scikit-learn: pip install 'mnist_lib[tsne]', or take pca"
+        )
     chosen = split.subset(min(num_images, len(split)))
     if features is None:
         features = penultimate_features(model, chosen.images)
     if features.shape[1] < 2:
         raise errors.ConfigError("model", f"the last layer of {model.name} has a single input")
-    components = principal_components(features)
     figure = style.new_figure(7.4, 6.6, caption)
-    axes = figure.add_subplot()
-    _draw_classes(axes, components.coordinates, chosen.labels, class_names)
-    first, second = components.explained
-    axes.set(
-        xlabel=f"1st principal component ({first:.0%} of the variance)",
-        ylabel=f"2nd principal component ({second:.0%})",
-        title=f"{len(chosen):,} images, where the last layer finds them",
-    )
+    axes = figure.add_subplot(title=f"{len(chosen):,} images, where the last layer finds them")
+    if projection == "pca":
+        components = principal_components(features)
+        first, second = components.explained
+        points = components.coordinates
+        axes.set_xlabel(f"1st principal component ({first:.0%} of the variance)")
+        axes.set_ylabel(f"2nd principal component ({second:.0%})")
+    else:
+        points = _tsne(features)
+        axes.set(xlabel="t-SNE: neighbours stay near, far distances mean nothing")
+        axes.set(xticks=[], yticks=[])
+    _draw_classes(axes, points, chosen.labels, class_names)
     return figure
+
+
+def _tsne(features: np.ndarray) -> np.ndarray:
+    """Returns points `[N, 2]` by t-SNE (van der Maaten and Hinton 2008), the same each time."""
+    manifold = importlib.import_module("sklearn.manifold")
+    # Its default, or less where there are too few points for it.
+    perplexity = min(30.0, (len(features) - 1) / 3)
+    return manifold.TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(features)
 
 
 def _draw_classes(
