@@ -111,19 +111,54 @@ def test_it_never_starts_over_silently(saved):
     "left_over",
     [
         "ckpt-40.data-00000-of-00001",
-        "ckpt-40.data-00000-of-00001.tempstate123",
-        "ckpt-40_temp/part-00000-of-00001.data-00000-of-00001",
+        ".saving/ckpt-40.data-00000-of-00001.tempstate123",
+        ".saving/ckpt-40_temp/part-00000-of-00001.data-00000-of-00001",
     ],
 )
 def test_what_a_killed_save_leaves_is_passed_over_and_swept(saved, left_over):
     path = saved.folder / left_over
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(exist_ok=True, parents=True)
     shutil.copy(_data(saved.folder, 30), path)
     assert saved.restore() == 30
     for step in (40, 50, 60, 70):
         saved.save(step)
     names = {path.name.partition(".")[0] for path in saved.folder.iterdir()}
     assert names == {"ckpt-50", "ckpt-60", "ckpt-70", "checkpoint"}
+
+
+def test_a_save_that_is_cut_off_before_its_index_is_not_a_checkpoint_that_was_lost(saved, caplog):
+    """The others were lost: it is not taken for one of them, nor for a beginning."""
+    saving = saved.folder / ".saving"
+    saving.mkdir()
+    (saved.folder / "ckpt-30.index").rename(saving / "ckpt-30.index")
+    with caplog.at_level(logging.WARNING):
+        assert saved.restore() == 20
+    assert "the save of step 30 was cut off" in caplog.text
+    assert "damaged" not in caplog.text
+    for step in (10, 20):
+        DAMAGES["no index"](saved.folder, step)
+    with pytest.raises(mnist_lib.errors.CheckpointError, match="no usable checkpoint among 2"):
+        saved.restore()
+    saved.save(40)
+    assert {path.name.partition(".")[0] for path in saved.folder.iterdir()} == {
+        *("ckpt-10", "ckpt-20", "ckpt-40", "checkpoint")
+    }
+
+
+def test_all_checkpoints_gone_are_not_a_beginning(saved):
+    for path in saved.folder.glob("ckpt-*"):
+        path.unlink()
+    with pytest.raises(mnist_lib.errors.CheckpointError, match="there were checkpoints"):
+        saved.restore()
+
+
+def test_a_link_of_somebody_else_is_not_written_through(saved, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "file").write_text("")
+    (saved.folder / ".saving").symlink_to(tmp_path / "elsewhere")
+    saved.save(40)
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["file"]
+    assert saved.restore() == 40
 
 
 def test_checkpoints_of_a_lost_stretch_do_not_crowd_out_a_new_one(tmp_path):

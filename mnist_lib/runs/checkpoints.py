@@ -1,8 +1,9 @@
 """Checkpoints that are whole or not there: save, verify, restore, fall back.
 
 A checkpoint is `ckpt-<step>.index` and `ckpt-<step>.data-*`. The folder is scanned
-for them and each is read through, checksums included, before it is trusted. The file
-`checkpoint`, which other TensorFlow programs look at, is written, and not depended on.
+for them (see `checkpoint_files`) and each is read through, checksums included, before it
+is trusted. The file `checkpoint`, which other TensorFlow programs look at, is written, and
+says that there was one; nothing else of it is depended on.
 """
 
 from __future__ import annotations
@@ -11,19 +12,16 @@ import contextlib
 import logging
 import os
 import pathlib
-import re
-import shutil
 
 import keras
 import tensorflow as tf
 
 from mnist_lib import errors, files, os_errors, paths
+from mnist_lib.runs import checkpoint_files
 from mnist_lib.training import keras_internals
 
 _logger = logging.getLogger(__name__)
 
-_NAME = re.compile(r"ckpt-(\d+)(\.|_temp)")
-_READABLE = "Pass a --workdir that you may read."
 _READ_ERRORS = (tf.errors.OpError, RuntimeError, ValueError, IndexError)
 
 
@@ -107,15 +105,12 @@ class CheckpointDirectory:
         prefix = self._prefix(step)
         try:
             self.directory.mkdir(exist_ok=True)
-            with paths.for_tensorflow(self.directory) as folder:
-                self._checkpoint.write(str(folder / prefix.name))
-            for path in self._files(step):
-                files.sync(path)
+            checkpoint_files.write(self._checkpoint, self.directory, step)
             files.replace_file(self.directory / "checkpoint", _state_file(step))
             files.sync(self.directory)
         except (OSError, tf.errors.OpError) as error:
             with contextlib.suppress(OSError):  # what cannot be removed cannot be read as whole
-                self._remove(step)
+                checkpoint_files.clear(self.directory)
             raise errors.StorageError(
                 f"{prefix}: the checkpoint could not be written "
                 f"({_first_line(error, prefix.parent)}). Free some space, or see that you may "
@@ -125,7 +120,7 @@ class CheckpointDirectory:
         steps = checkpoint_steps(self.directory)
         kept = [kept for kept in steps if kept <= step][-self._max_to_keep :]
         for other in set(steps) - set(kept):
-            self._remove(other)
+            checkpoint_files.remove(self.directory, other)
 
     def restore_latest(self) -> int | None:
         """Restores the newest checkpoint that is whole.
@@ -134,9 +129,20 @@ class CheckpointDirectory:
           Its step, or None if the folder holds no checkpoint at all.
 
         Raises:
-          CheckpointError: there are checkpoints, and none is whole or fits.
+          CheckpointError: there are checkpoints, and none is whole or fits; or there were.
         """
         steps = checkpoint_steps(self.directory)
+        unfinished = checkpoint_files.unfinished_step(self.directory)
+        if unfinished is not None:
+            _logger.warning(
+                "%s: the save of step %d was cut off, and is left out", self.directory, unfinished
+            )
+        state_file = self.directory / "checkpoint"
+        if not steps and state_file.exists():
+            raise errors.CheckpointError(
+                f"{state_file}: says that there were checkpoints, and there are none. Restore them "
+                "from a copy, or start again with a new --workdir."
+            )
         if not steps:
             return None
         self._report_state_file(steps[-1])
@@ -154,22 +160,6 @@ class CheckpointDirectory:
     def _prefix(self, step: int) -> pathlib.Path:
         return self.directory / f"ckpt-{step}"
 
-    def _files(self, step: int) -> list[pathlib.Path]:
-        paths_there = self.directory.iterdir() if self.directory.is_dir() else ()
-        return [
-            path
-            for path in paths_there
-            if (match := _NAME.match(path.name)) and int(match[1]) == step
-        ]
-
-    def _remove(self, step: int) -> None:
-        # The index goes first: what is left without one is not a checkpoint.
-        for path in sorted(self._files(step), key=lambda path: path.suffix != ".index"):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-
     def _report_state_file(self, newest: int) -> None:
         path = self.directory / "checkpoint"
         if not path.is_file() or path.read_bytes() != _state_file(newest):
@@ -178,11 +168,8 @@ class CheckpointDirectory:
 
 
 def checkpoint_steps(directory: pathlib.Path) -> list[int]:
-    """Returns the steps of which there are files in `directory`, ascending."""
-    with os_errors.reading(directory, _READABLE):
-        names = [path.name for path in directory.iterdir()] if directory.is_dir() else []
-    matches = map(_NAME.match, names)
-    return sorted({int(match[1]) for match in matches if match})
+    """Returns the steps of which there are checkpoints in `directory`, ascending."""
+    return checkpoint_files.steps_in(directory)
 
 
 def checkpoint_problem(prefix: pathlib.Path) -> str | None:
@@ -191,7 +178,10 @@ def checkpoint_problem(prefix: pathlib.Path) -> str | None:
     Raises:
       DataNotFoundError: it may not be read, which says nothing about it.
     """
-    with os_errors.reading(prefix, _READABLE), paths.for_tensorflow(prefix.parent) as folder:
+    with (
+        os_errors.reading(prefix, checkpoint_files.READABLE),
+        paths.for_tensorflow(prefix.parent) as folder,
+    ):
         for path in filter(pathlib.Path.is_file, prefix.parent.glob(f"{prefix.name}.*")):
             path.open("rb").close()
         if not prefix.with_name(prefix.name + ".index").is_file():

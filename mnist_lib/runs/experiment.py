@@ -146,7 +146,10 @@ def _run(
                 data = copy.copy(data)
                 data.stands_in_for = stood_for
                 preparation.warn_of_substitute()
-            results = opening.open_run(config, run, data, workers, stop, own).run()
+            loop = opening.open_run(
+                config, run, data, workers, stop, own, allow_other_replicas=allow_other_replicas
+            )
+            results = loop.run()
             if data.stands_in_for:
                 preparation.warn_of_substitute()
     return results

@@ -11,7 +11,7 @@ import time
 
 import tensorflow as tf
 
-from mnist_lib import choices, runtime
+from mnist_lib import choices, errors, runtime
 from mnist_lib.datasets.loading import ImageDataset
 from mnist_lib.distribution import agreement
 from mnist_lib.inspection import run_report, weights
@@ -39,6 +39,8 @@ def open_run(
     workers: agreement.Workers,
     stop: interruption.StopRequest,
     own: own_parts.OwnParts | None = None,
+    *,
+    allow_other_replicas: bool = False,
 ) -> run_loop.RunLoop:
     """Builds what is trained, restores it, and returns the loop that goes on from there.
 
@@ -47,27 +49,24 @@ def open_run(
       run: the run directory, held by this process or the chief's.
       workers, stop: all workers of the run; what asks it to stop.
       own: parts of it that its user has made; None: none.
+      allow_other_replicas: whether what was saved may be of others.
 
     Raises:
-      ConfigError: the workers differ, or data or parts are not those of the run.
-      CheckpointError: there are checkpoints, and none can be used.
+      ConfigError: the workers differ, or data, parts or what was saved are not of the run.
+      CheckpointError: there are checkpoints, and none can be used; or there must be some.
     """
     started = time.monotonic()
     own = own or own_parts.OwnParts()
     trainer = configured.build_trainer(config, dataset, workers.strategy, own)
     facts = _facts(config, dataset, workers.strategy) | own.facts(trainer)
     own_parts.check_same(run.first_facts(), facts)
-    saved = saved_state.SavedState(run, trainer)
-    was_restored = saved.restore()
-    if not was_restored and run.has_begun():
-        _logger.warning(
-            "%s: holds no checkpoint, though the run had begun; starting at step 0", run.path
-        )
-    facts |= initial_weights.facts(run, trainer.model, config, was_restored=was_restored)
-    _check_same_run(config, run, facts, workers, trainer.step if was_restored else None)
+    saved = saved_state.SavedState(run, trainer, config, facts)
+    step = _restored_step(saved, run, allow_other_replicas=allow_other_replicas)
+    facts |= initial_weights.facts(run, trainer.model, config, was_restored=run.has_begun())
+    _check_same_run(config, run, facts, workers, step)
     total_steps = config.total_steps(len(dataset.train))
     if workers.is_chief:
-        _logger.info("Run directory: %s", run.path)
+        _begin(config, run, facts, saved, is_new=step is None)
         _logger.info("Starting at step %d of %d", trainer.step, total_steps)
     report = _report(config, run, workers, trainer, dataset)
     batches, graph = None, None
@@ -90,6 +89,19 @@ def open_run(
         total_steps=total_steps,
         startup_seconds=time.monotonic() - started,
     )
+
+
+def _restored_step(
+    saved: saved_state.SavedState, run: run_directory.RunDirectory, *, allow_other_replicas: bool
+) -> int | None:
+    """Restores the run; returns at which step it is, None if nothing was saved ever."""
+    was_restored = saved.restore(allow_other_replicas=allow_other_replicas)
+    if not was_restored and run.has_begun():
+        raise errors.CheckpointError(
+            f"{run.checkpoints}: holds no checkpoint, though the run had begun. Restore them from "
+            "a copy, or start again with a new --workdir."
+        )
+    return saved.step if was_restored else None
 
 
 def _report(
@@ -123,16 +135,29 @@ def _check_same_run(
     workers: agreement.Workers,
     restored_step: int | None,
 ) -> None:
-    """Checks that all work on one run, the one that was begun; writes who does."""
+    """Checks that all work on one run, the one that was begun."""
     of_each = ("devices", "runtime")
     common = {name: value for name, value in facts.items() if name not in of_each}
     workers.check_same({"checkpoint": restored_step} | common)
     run.check_same_data(facts)
-    if workers.is_chief:
-        run.write_config(config)
-        run.discard_results()
-        for line in run.append_provenance(facts):
-            _logger.warning("Not as when the run was started: %s", line)
+
+
+def _begin(
+    config: TrainConfig,
+    run: run_directory.RunDirectory,
+    facts: dict,
+    saved: saved_state.SavedState,
+    *,
+    is_new: bool,
+) -> None:
+    """Writes what is worked on and who does, after the first checkpoint of a new run."""
+    run.write_config(config)
+    run.discard_results()
+    if is_new:  # so that there is one wherever training can have left anything
+        saved.save()
+    for line in run.append_provenance(facts):
+        _logger.warning("Not as when the run was started: %s", line)
+    _logger.info("Run directory: %s", run.path)
 
 
 def _facts(config: TrainConfig, dataset: ImageDataset, strategy: tf.distribute.Strategy) -> dict:

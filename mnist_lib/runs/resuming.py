@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from mnist_lib import choices, errors
 from mnist_lib.runs.config import TrainConfig
@@ -27,11 +28,18 @@ _LENGTH_FIELDS = frozenset({"epochs", "train_steps"})
 _DATA_FIELDS = frozenset({"dataset", "train_size", "validation_size"})
 
 
+def computed_fields(config: TrainConfig) -> dict[str, Any]:
+    """Returns the fields on which depends what is computed at a given step, or how far."""
+    fields = dataclasses.asdict(config)
+    return {name: value for name, value in fields.items() if name not in _FREE_TO_CHANGE}
+
+
 def check_resumable(
     started: TrainConfig,
     asked: TrainConfig,
     num_examples: int,
     *,
+    started_as: str = "started with",
     allow_other_replicas: bool = False,
 ) -> None:
     """Checks that a run may go on with another configuration.
@@ -42,6 +50,7 @@ def check_resumable(
       started: the configuration of the run.
       asked: the one asked for.
       num_examples: images it trains on.
+      started_as: what the run, or a part of it, was with `started`.
       allow_other_replicas: whether strategy and number of replicas may differ.
 
     Raises:
@@ -67,5 +76,5 @@ def check_resumable(
                 remedy += "; --init_from=RUN begins a new one with the weights of this"
             raise errors.ConfigError(
                 field.name,
-                f"is {theirs}, but the run in --workdir was started with {ours}; {remedy}",
+                f"is {theirs}, but the run in --workdir was {started_as} {ours}; {remedy}",
             )

@@ -108,8 +108,8 @@ class RunDirectory:
                 )
 
     def has_begun(self) -> bool:
-        """Whether training has left anything here."""
-        return any((self.path / name).exists() for name in ("best", "train"))
+        """Whether training may have begun here: then a first checkpoint has been saved."""
+        return self.provenance_path.exists()
 
     def check_usable(self) -> None:
         """Checks that a run can be written here, without making anything.

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
 import tensorflow as tf
 
 from mnist_lib import errors
-from mnist_lib.runs import checkpoints, run_directory
+from mnist_lib.runs import checkpoints, resuming, run_directory
+from mnist_lib.runs.config import TrainConfig
 from mnist_lib.training.metrics import TrainMetrics
 from mnist_lib.training.trainer import Trainer
 
@@ -19,10 +24,12 @@ class RunState(tf.Module):
       train_seconds: time spent in training steps, over all processes of the run.
       loss_sum, num_correct, num_examples: training since the validation before; the second is
         negative if the targets are no classes.
+      configuration: what is computed, as JSON: a checkpoint of another run is told by it.
     """
 
-    def __init__(self):
+    def __init__(self, configuration: str):
         super().__init__()
+        self.configuration = tf.Variable(configuration, dtype=tf.string)
         self.best_accuracy = tf.Variable(tf.float64.min, dtype=tf.float64)
         self.best_step = tf.Variable(-1, dtype=tf.int64)
         self.train_seconds = tf.Variable(0.0, dtype=tf.float64)
@@ -58,21 +65,43 @@ class SavedState:
       state: what the run knows beside model and optimizer.
     """
 
-    def __init__(self, run: run_directory.RunDirectory, trainer: Trainer):
-        """Reads and writes nothing."""
-        self.state = RunState()
+    def __init__(
+        self,
+        run: run_directory.RunDirectory,
+        trainer: Trainer,
+        config: TrainConfig,
+        data_facts: Mapping[str, Any],
+    ):
+        """Writes nothing.
+
+        Args:
+          run: where it is saved.
+          trainer: what is saved.
+          config: the configuration; what it computes is saved with the rest.
+          data_facts: what `configured.data_facts` says of the data.
+        """
+        self._config, self._data_facts = config, data_facts
+        self._identity = json.dumps(
+            {
+                "config": resuming.computed_fields(config),
+                "train_sha256": data_facts["train_sha256"],
+            },
+            sort_keys=True,
+        )
+        self.state = RunState(self._identity)
         self._trainer = trainer
         checkpoint = checkpoints.checkpoint_of(trainer.model, trainer.optimizer, self.state)
         self._latest = checkpoints.CheckpointDirectory(run.checkpoints, checkpoint)
         self._best = checkpoints.CheckpointDirectory(run.best, checkpoint, max_to_keep=1)
         self._best_saved = checkpoints.newest_value(run.best, "run/best_accuracy")
 
-    def restore(self) -> bool:
+    def restore(self, *, allow_other_replicas: bool = False) -> bool:
         """Restores the newest whole checkpoint; returns whether there was one.
 
         Raises:
           CheckpointError: there are checkpoints, and none is whole, fits, or is of the
-            step that its name says.
+            step that its name says; or it is of other data.
+          ConfigError: it is of another configuration, which is no part of this run.
         """
         step = self._latest.restore_latest()
         if step is not None and step != self._trainer.step:
@@ -80,7 +109,31 @@ class SavedState:
                 f"{self._latest.directory}: ckpt-{step} holds step {self._trainer.step}: it was "
                 "renamed. Give it back its name, or start again with a new --workdir."
             )
+        if step is not None:
+            self._check_identity(step, allow_other_replicas)
         return step is not None
+
+    def _check_identity(self, step: int, allow_other_replicas: bool) -> None:
+        """Checks that what was restored is of this run, whatever the files beside it say."""
+        saved = json.loads(self.state.configuration.numpy())
+        resuming.check_resumable(
+            TrainConfig(**saved["config"]),
+            self._config,
+            self._data_facts["num_train"],
+            started_as=f"saved in {self._latest.directory / f'ckpt-{step}'}",
+            allow_other_replicas=allow_other_replicas,
+        )
+        if saved["train_sha256"] != self._data_facts["train_sha256"]:
+            raise errors.CheckpointError(
+                f"{self._latest.directory}: ckpt-{step} is of a run on other images. Put back "
+                "that of this run, or start again with a new --workdir."
+            )
+        self.state.configuration.assign(self._identity)
+
+    @property
+    def step(self) -> int:
+        """The optimizer step that has been reached."""
+        return self._trainer.step
 
     def save(self) -> None:
         """Saves all of it.
