@@ -357,7 +357,7 @@ def test_a_run_that_diverges_names_the_step_and_keeps_the_last_good_checkpoint(
     assert caught.value.exit_code == 70
     for prefix in (tmp_path / "run" / "checkpoints").glob("*.index"):
         for name, value in _values(prefix.with_suffix("")).items():
-            assert value.dtype.kind not in "fc" or np.isfinite(value).all(), name
+            assert isinstance(value, bytes) or np.isfinite(value).all(), name
 
 
 def test_the_run_directory_is_checked(small_dataset, tmp_path):
