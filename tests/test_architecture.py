@@ -15,7 +15,7 @@ PACKAGE = pathlib.Path(mnist_lib.__file__).parent
 # From the bottom up. What stands on one floor does not import each other.
 FLOORS = [
     {"errors", "version", "files", "os_errors", "paths", "locks", "choices", "runtime", "progress"}
-    | {"markup"},
+    | {"markup", "stop_signals"},
     {"datasets", "models", "distribution"},
     {"training"},
     {"inspection"},

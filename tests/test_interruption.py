@@ -27,15 +27,45 @@ def _wait_for(stop) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+STOPPING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGXCPU]
+
+
+@pytest.mark.parametrize("number", STOPPING)
 def test_the_first_is_a_request_and_handlers_are_put_back(number):
-    before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    before = [signal.getsignal(n) for n in STOPPING]
     with interruption.stop_on_signal() as stop:
         assert not stop.is_requested
         signal.raise_signal(number)
         _wait_for(stop)
         assert stop.reason == signal.Signals(number).name
-    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
+    assert [signal.getsignal(n) for n in STOPPING] == before
+
+
+def test_nohup_is_respected():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interruption.stop_on_signal() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            signal.raise_signal(signal.SIGTERM)
+            _wait_for(stop)
+            assert stop.reason == "SIGTERM"
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+_OUTSIDE_OF_TRAINING = """
+import signal
+from mnist_lib.commands import command_line
+command_line.run(lambda: signal.raise_signal(signal.{name}), "Test.", [])
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1"])
+def test_a_command_that_is_stopped_outside_of_training_says_so(name):
+    code = _OUTSIDE_OF_TRAINING.format(name=name)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == os.EX_TEMPFAIL
+    assert done.stderr == f"error: stopped by {name} outside of training; start again\n"
 
 
 def test_the_second_ends_a_command_at_once():

@@ -7,6 +7,7 @@ import difflib
 import io
 import logging
 import os
+import signal
 import sys
 import traceback
 import typing
@@ -14,7 +15,7 @@ from collections.abc import Callable, Sequence
 
 from absl import flags
 
-from mnist_lib import errors, os_errors, version
+from mnist_lib import errors, os_errors, stop_signals, version
 from mnist_lib.commands import help_text, invocation
 from mnist_lib.training import own_errors
 
@@ -147,14 +148,15 @@ def _call(main: Callable[[], None]) -> None:
     logger.setLevel(logging.INFO)
     logger.propagate = False
     try:
-        main()
+        with stop_signals.handled_by(_stop):
+            main()
     except errors.ConfigError as error:
         is_flag = error.field in flags.FLAGS
         _fail(error.exit_code, f"--{error}" if is_flag else str(error))
     except errors.MnistLibError as error:
         _fail(error.exit_code, str(error))
-    except KeyboardInterrupt:
-        _fail(os.EX_TEMPFAIL, "stopped by SIGINT before there was anything to save; start again")
+    except KeyboardInterrupt as stopped:
+        _fail(os.EX_TEMPFAIL, f"stopped by {stopped} outside of training; start again")
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -164,6 +166,10 @@ def _call(main: Callable[[], None]) -> None:
         _fail(known.exit_code, str(known))
     except Exception as error:
         _fail_internally(error)
+
+
+def _stop(number: int, _frame) -> typing.NoReturn:
+    raise KeyboardInterrupt(signal.Signals(number).name)
 
 
 def _parse(doc: str | None, arguments: Sequence[str] | None) -> list[str]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -19,9 +18,7 @@ import threading
 import typing
 from collections.abc import Iterator, Sequence
 
-from mnist_lib import errors
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from mnist_lib import errors, stop_signals
 
 
 def run_workers(command: Sequence[str], num_workers: int, *, seconds_to_end: float = 90.0) -> int:
@@ -156,12 +153,8 @@ def _passing_signals_to(workers: list[_Worker]) -> Iterator[None]:
             if worker.exit_code is None:
                 worker.process.send_signal(number)
 
-    previous = {number: signal.signal(number, pass_on) for number in _SIGNALS}
-    try:
+    with stop_signals.handled_by(pass_on):
         yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def _pass_on(pipe: typing.IO[str] | None, prefix: str, stream: typing.TextIO) -> None:

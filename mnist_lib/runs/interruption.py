@@ -1,4 +1,4 @@
-"""Stops a run on SIGINT or SIGTERM where its state can be saved."""
+"""Stops a run on SIGINT, SIGTERM and their like where its state can be saved."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import sys
 import threading
 from collections.abc import Iterator
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from mnist_lib import stop_signals
+
 _STOPPED_AT_ONCE = b"error: stopped at once by a second signal; start again to go on\n"
 
 
@@ -18,7 +19,7 @@ class StopRequest:
     """Whether a signal, or anything else, has asked the run to stop.
 
     Attributes:
-      signal_name: `"SIGTERM"` or `"SIGINT"` once one has, else None.
+      signal_name: one of `stop_signals`, such as `"SIGTERM"`, once it has, else None.
     """
 
     signal_name: str | None = None
@@ -70,24 +71,21 @@ def stop_on_signal() -> Iterator[StopRequest]:
     def watch() -> None:
         with reader:
             while number := reader.recv(1):
-                if number[0] not in _SIGNALS:
+                if number[0] not in numbers:
                     continue
                 if request.signal_name is not None and not is_interactive:
-                    os.write(
-                        2, b"error: stopped at once by a second signal; start again to go on\n"
-                    )
+                    os.write(2, _STOPPED_AT_ONCE)
                     os._exit(os.EX_TEMPFAIL)
                 request.signal_name = signal.Signals(number[0]).name
 
+    numbers = stop_signals.stopping()
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     previous_fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-    previous = {number: signal.signal(number, handle) for number in _SIGNALS}
     try:
-        yield request
+        with stop_signals.handled_by(handle):
+            yield request
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
         signal.set_wakeup_fd(previous_fd)
         writer.close()  # ends the thread
         watcher.join()
