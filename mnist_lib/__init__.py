@@ -50,6 +50,7 @@ if typing.TYPE_CHECKING:
     from mnist_lib.runs.finished_runs import predict as predict
     from mnist_lib.runs.past_run import load_run as load_run
     from mnist_lib.runs.past_run import plot as plot
+    from mnist_lib.serving.exports.exporting import export as export
     from mnist_lib.training.augmentation import Augmentation as Augmentation
     from mnist_lib.training.evaluator import Evaluator as Evaluator
     from mnist_lib.training.metrics import EvalMetrics as EvalMetrics
@@ -78,6 +79,7 @@ _MODULE_OF = {
         "runs.experiment": ("train_and_evaluate",),
         "runs.finished_runs": ("evaluate", "load_config", "load_model", "predict"),
         "runs.past_run": ("load_run", "plot"),
+        "serving.exports.exporting": ("export",),
         "training.augmentation": ("Augmentation",),
         "training.evaluator": ("Evaluator",),
         "training.metrics": ("EvalMetrics", "TrainMetrics"),

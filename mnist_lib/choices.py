@@ -50,6 +50,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "summaries": ("none", "scalars", "default", "full"),
     "checkpoint": ("last", "best"),
     "projection": ("pca", "tsne"),
+    "export_format": ("saved_model", "keras", "litert", "litert_int8", "onnx", "html"),
     "figure": (
         *("samples", "labels", "augmentation"),
         *("curves", "confusion", "mistakes", "reliability", "precision_recall"),

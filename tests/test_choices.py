@@ -10,6 +10,7 @@ from mnist_lib.commands import figure_sources
 from mnist_lib.datasets import catalog
 from mnist_lib.inspection import figures, summaries
 from mnist_lib.models import activations
+from mnist_lib.serving.exports import formats
 from mnist_lib.training import augmentation, losses, optimizers
 
 
@@ -46,6 +47,7 @@ BUILDERS = {
     ),
     "summaries": _summaries,
     "checkpoint": _load_from_nothing,
+    "export_format": lambda name, _: formats.FORMATS[name],
     "figure": lambda name, _: (figure_sources.DRAW[name], getattr(figures, f"draw_{name}")),
 }
 

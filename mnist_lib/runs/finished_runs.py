@@ -81,7 +81,7 @@ def load_model(
         )
     height, width, channels = first.get("image_shape", (28, 28, 1))
     built = configured.build_model(
-        config, len(_class_names(run, config)), (height, width, channels), own
+        config, len(class_names(run, config)), (height, width, channels), own
     )
     if model is not None:
         own_parts.check_same_model(first, built)
@@ -90,7 +90,7 @@ def load_model(
     return built
 
 
-def _class_names(run: run_directory.RunDirectory, config: TrainConfig) -> list[str]:
+def class_names(run: run_directory.RunDirectory, config: TrainConfig) -> list[str]:
     """Returns the names of the classes that a run was trained on."""
     catalogued = catalog.dataset_info(config.dataset).class_names
     return list(run.first_facts().get("class_names", catalogued))
@@ -130,8 +130,8 @@ def evaluate(
     config = load_config(workdir)
     run = run_directory.RunDirectory(workdir)
     if data is None:
-        data = _load_data_of(run, config, data_options)
-    num_classes = len(_class_names(run, config))
+        data = load_data_of(run, config, data_options)
+    num_classes = len(class_names(run, config))
     if len(data.class_names) != num_classes:
         raise errors.ConfigError(
             "data",
@@ -151,7 +151,7 @@ def evaluate(
     return dataclasses.replace(found, dataset=data.name, class_names=data.class_names)
 
 
-def _load_data_of(
+def load_data_of(
     run: run_directory.RunDirectory, config: TrainConfig, data_options: dict
 ) -> loading.ImageDataset:
     """Loads the data of a run, or what `data_options` name in its place."""

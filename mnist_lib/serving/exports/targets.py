@@ -1,0 +1,121 @@
+"""Where an export goes: under its name is all of it, or nothing, or what was there before."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import secrets
+import shutil
+from collections.abc import Iterator
+
+from mnist_lib import errors, files, os_errors, paths
+from mnist_lib.serving.exports.formats import ExportFormat
+
+REPORT = "export.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportTarget:
+    """The place of one export.
+
+    Attributes:
+      path: the file, or the folder.
+      is_folder: which of them.
+      overwrite: whether what is there may be replaced.
+    """
+
+    path: pathlib.Path
+    is_folder: bool
+    overwrite: bool
+
+    @property
+    def report_path(self) -> pathlib.Path:
+        """`export.json`: in the folder, and of a file beside it, with its name before."""
+        if self.is_folder:
+            return self.path / REPORT
+        return self.path.with_name(f"{self.path.name}.{REPORT}")
+
+    @contextlib.contextmanager
+    def being_made(self) -> Iterator[pathlib.Path]:
+        """Yields a path to write to; moves to `path` what is there when the block ends well.
+
+        A report is expected beside a file as `report_path` says, in a folder as `REPORT`.
+
+        Raises:
+          OutputError, StorageError: it cannot be written.
+        """
+        parents = [folder for folder in self.path.parents if not folder.exists()]
+        with os_errors.writing(self.path, "Pass another --output."):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = self.path.parent / f".export-{secrets.token_hex(8)}"
+            try:
+                temporary.mkdir()
+                made = temporary / ("made" if self.is_folder else f"made{self.path.suffix}")
+                yield made
+                self._move_in(made)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+                with contextlib.suppress(OSError):  # they hold something: all went well
+                    for folder in parents:
+                        folder.rmdir()
+
+    def write_report(self, made: pathlib.Path, report: dict) -> None:
+        """Writes the report of what is being made."""
+        at = made / REPORT if self.is_folder else made.with_name(REPORT)
+        files.replace_file(at, (json.dumps(report, indent=2) + "\n").encode())
+
+    def _move_in(self, made: pathlib.Path) -> None:
+        for path in [made, *made.rglob("*")]:
+            files.sync(path)
+        if not self.is_folder:
+            made.with_name(REPORT).replace(self.report_path)
+            made.replace(self.path)
+        else:
+            former = made.with_name("former")
+            with contextlib.suppress(FileNotFoundError):  # no folder can be renamed onto a full one
+                self.path.rename(former)
+            try:
+                made.rename(self.path)
+            except OSError:
+                with contextlib.suppress(FileNotFoundError):
+                    former.rename(self.path)
+                raise
+        files.sync(self.path.parent)
+
+
+def checked_target(
+    chosen: ExportFormat,
+    workdir: str | os.PathLike[str],
+    output: str | os.PathLike[str] | None,
+    overwrite: bool,
+) -> ExportTarget:
+    """Returns where an export goes, making nothing.
+
+    Args:
+      chosen: its format.
+      workdir: the run directory.
+      output: the file, or the folder; None: `exports/` in the run directory.
+      overwrite: whether what is there may be replaced.
+
+    Raises:
+      ConfigError: the name ends in something else than the format wants.
+      OutputError: it is there already, or cannot be made.
+    """
+    default = pathlib.Path(paths.local("workdir", workdir), "exports", chosen.file_name)
+    path = default if output is None else paths.local("output", output, errors.OutputError)
+    if chosen.ending and path.suffix != chosen.ending:
+        raise errors.ConfigError("output", f"{path} does not end in {chosen.ending}")
+    paths.check_makeable("output", path.parent)
+    target = ExportTarget(path, is_folder=not chosen.ending, overwrite=overwrite)
+    for there in (path, target.report_path):
+        if os.path.lexists(there) and not overwrite:
+            raise errors.OutputError(
+                f"{there}: is there already. Pass another --output, or --overwrite."
+            )
+    if os.path.lexists(path) and path.is_dir() != target.is_folder:
+        kind = "a folder" if target.is_folder else "a file"
+        raise errors.OutputError(f"{path}: is not {kind}. Pass another --output.")
+    return target
