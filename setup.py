@@ -28,10 +28,13 @@ _REQUIRED = [
     "tqdm>=4.66,<5",
 ]
 _TSNE = ["scikit-learn>=1.5,<2"]
+# Each runs, or writes, one of the formats of `mnist-lib export`.
+_EXPORT = ["ai-edge-litert>=2.1,<3", "onnxruntime>=1.20,<2", "tf2onnx>=1.17,<1.18"]
 _TEST = ["pytest>=8,<10", "pytest-xdist>=3.8,<4", "selenium>=4.30,<5"]
 _DEV = [
     *_TEST,
     *_TSNE,
+    *_EXPORT,
     "build>=1,<2",
     "mypy>=2,<3",
     "pre-commit>=4,<5",
@@ -78,6 +81,7 @@ setuptools.setup(
     install_requires=_REQUIRED,
     extras_require={
         "tsne": _TSNE,  # mnist-lib visualize embedding --projection=tsne
+        "export": _EXPORT,
         "profile": ["xprof>=2.21,<3"],  # a viewer for --profile_steps
         "and-cuda": ["tensorflow[and-cuda]>=2.21,<2.22"],
         "test": _TEST,

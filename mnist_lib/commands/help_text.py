@@ -12,8 +12,8 @@ from mnist_lib.commands import invocation
 
 _EXIT_CODES = (
     "Exit codes: 0 done; 64 bad flag or combination; 65 data that is wrong; 66 data that is not "
-    "there; 70 training diverged or an internal error; 73 cannot create the output; 74 "
-    "input/output error; 75 stopped by a signal, saved, start again."
+    "there; 70 training diverged, an export that gives other answers, or an internal error; 73 "
+    "cannot create the output; 74 input/output error; 75 stopped by a signal, saved, start again."
 )
 _COMMON = {
     "--help, -h, -?": "show this",

@@ -19,6 +19,10 @@ if typing.TYPE_CHECKING:
 _LONGEST_HEADING = 4  # as wide as the counts
 _RUN_COLUMNS = ("run", "data set", "model", "steps", "state", "valid.", "test", "seconds")
 _NUM_TEXT_COLUMNS = 5
+_EXPORT_COLUMNS = (
+    *("format", "labels that differ", "largest difference", "accuracy"),
+    *("bytes", "images/s, 1 thread"),
+)
 
 
 def print_evaluation(title: str, result: metrics.EvalMetrics) -> None:
@@ -125,6 +129,35 @@ def print_runs(rows: Sequence[Sequence[str]], title: str) -> None:
     for row in rows:
         table.add_row(*map(rich.text.Text, row))
     _print(table)
+
+
+def print_exports(reports: Sequence[Mapping]) -> None:
+    """Prints a line per export of a run, and where each is, to standard output.
+
+    Args:
+      reports: what `mnist_lib.export` returns, one at least, all of one run.
+    """
+    first = reports[0]
+    title = f"{first['run']}: {first['model']}, step {first['step']} ({first['checkpoint']})"
+    table = rich.table.Table(title=rich.text.Text(title))
+    for heading in _EXPORT_COLUMNS:
+        table.add_column(heading, justify="left" if heading == "format" else "right")
+    for report in reports:
+        size = f"{report['bytes']:,}"
+        if report["checked"]:
+            cells = [
+                f"{report['num_labels_that_differ']} of {report['num_images']}",
+                f"{report['greatest_probability_difference']:.1e}",
+                f"{report['accuracy']:.4f}",
+                size,
+                f"{report['images_per_second']:,.0f}",
+            ]
+        else:
+            cells = ["not checked:", report["not_checked_because"], "", size, ""]
+        table.add_row(report["format"], *cells)
+    _print(table)
+    for report in reports:
+        print(report["output"])
 
 
 def _accuracy(num_correct: int, num_examples: int) -> str:

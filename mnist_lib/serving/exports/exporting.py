@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.metadata
-import logging
 import os
 import pathlib
 from collections.abc import Callable
@@ -27,7 +26,6 @@ from mnist_lib.serving.exports.served import load_served
 
 NUM_CALIBRATION_IMAGES = 300
 _PACKAGES = ("tensorflow", "keras", "numpy", "ai-edge-litert", "tf2onnx", "onnxruntime")
-_logger = logging.getLogger(__name__)
 
 
 def export(
@@ -106,7 +104,6 @@ class RunExporter:
     def write(self, format: str, target: targets.ExportTarget) -> dict:  # noqa: A002
         """Writes one format; returns and raises what `export` does."""
         chosen = formats.usable_format(format)
-        _logger.info("%s: written, and asked all test images again", target.path)
         with target.being_made() as made:
             report = self._report(format, target)
             self._write(chosen, made, report)
