@@ -138,7 +138,7 @@ def print_exports(reports: Sequence[Mapping]) -> None:
       reports: what `mnist_lib.export` returns, one at least, all of one run.
     """
     first = reports[0]
-    title = f"{first['run']}: {first['model']}, step {first['step']} ({first['checkpoint']})"
+    title = f"{first['dataset']} {first['model']}, step {first['step']} ({first['checkpoint']})"
     table = rich.table.Table(title=rich.text.Text(title))
     for heading in _EXPORT_COLUMNS:
         table.add_column(heading, justify="left" if heading == "format" else "right")

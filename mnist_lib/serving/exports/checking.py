@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import pathlib
 import re
@@ -18,21 +17,23 @@ from mnist_lib.serving.exports.formats import ExportFormat
 
 if typing.TYPE_CHECKING:
     from mnist_lib.inspection.predictions import Predictions
+    from mnist_lib.serving.exports.served import ServedModel
 
 # Rounding in another order moves a float32 probability by less than a hundredth of this.
 MOST_PROBABILITY_DIFFERENCE = 1e-3
+_NOTHING_LEFT = "Nothing is left of it."
 
 
 def compare(
-    chosen: ExportFormat, artefact: pathlib.Path, reference: Predictions, shape: tuple[int, ...]
+    chosen: ExportFormat, artefact: pathlib.Path, served: ServedModel, reference: Predictions
 ) -> dict:
     """Has an export answer the images of a reference, and compares.
 
     Args:
       chosen: its format.
       artefact: the file or folder.
+      served: what it was written from.
       reference: what the run says of the images, N of them.
-      shape: of an image that the export takes.
 
     Returns:
       `num_images`, `num_labels_that_differ`, `greatest_probability_difference` in [0, 1],
@@ -41,7 +42,7 @@ def compare(
     Raises:
       ExportError: it cannot be loaded or run, or says something else.
     """
-    images = np.ascontiguousarray(reference.split.images).reshape(-1, *shape)
+    images = np.ascontiguousarray(reference.split.images).reshape(-1, *served.signature_shape)
     probabilities, labels, seconds = _answers(chosen, artefact, images)
     expected = reference.probabilities
     if probabilities.shape != expected.shape or labels.shape != reference.predicted.shape:
@@ -60,29 +61,32 @@ def compare(
         "run_num_correct": int(reference.is_correct.sum()),
         "images_per_second": num_images / seconds,
     }
-    _check_same(chosen, found)
+    _check_same(chosen, served.precision, found)
     return found
-
-
-_NOTHING_LEFT = "Nothing is left of it."
 
 
 def most_differing(chosen: ExportFormat, num_images: int) -> int:
     """Returns how many labels of `num_images` may differ from the run's."""
-    return math.ceil(chosen.most_differing * num_images / 10_000)
+    return -(-chosen.most_differing * num_images // 10_000)
 
 
-def _check_same(chosen: ExportFormat, found: dict) -> None:
+def _check_same(chosen: ExportFormat, precision: str, found: dict) -> None:
     allowed = most_differing(chosen, found["num_images"])
     difference = found["greatest_probability_difference"]
-    # A difference that is not a number is not small.
-    is_close = chosen.most_differing or difference <= MOST_PROBABILITY_DIFFERENCE
-    if found["num_labels_that_differ"] <= allowed and is_close and math.isfinite(difference):
+    is_float32 = precision == "float32" and not chosen.most_differing
+    most = MOST_PROBABILITY_DIFFERENCE if is_float32 else 1.0
+    # What is not a number is not small.
+    if found["num_labels_that_differ"] <= allowed and difference <= most:
         return
+    advice = "Choose another format."
+    if precision != "float32":
+        advice = (
+            f"The run computes in {precision}, as saved_model and keras do; choose one of them."
+        )
     raise errors.ExportError(
         f"the export and the run differ on the labels of {found['num_labels_that_differ']} of "
         f"{found['num_images']} test images (at most {allowed} may) and by up to "
-        f"{difference:.2g} in a probability. {_NOTHING_LEFT} Choose another format."
+        f"{difference:.2g} in a probability. {_NOTHING_LEFT} {advice}"
     )
 
 
@@ -125,5 +129,5 @@ def _answers(
 
 def _last_error(said: str) -> str:
     """Returns the first line of the last exception that a process has told of."""
-    lines = re.findall(r"(?m)^[\w.]+(?:Error|Exception|Interrupt)\b.*", said)
+    lines = re.findall(r"(?m)^[A-Za-z_][\w.]*: .*", said)
     return lines[-1] if lines else ""

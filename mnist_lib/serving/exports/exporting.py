@@ -131,13 +131,13 @@ class RunExporter:
             ) from error
 
     def _compared(self, chosen: formats.ExportFormat, made: pathlib.Path) -> dict:
-        shape = self.served.signature_shape
         try:
-            return {"checked": True} | checking.compare(chosen, made, self.reference, shape)
+            found = checking.compare(chosen, made, self.served, self.reference)
         except errors.DataNotFoundError:
             if chosen.reader is not None:
                 raise
             return {"checked": False, "not_checked_because": "no Chromium"}
+        return {"checked": True, **found}
 
     def _report(self, format: str, target: targets.ExportTarget) -> dict:  # noqa: A002
         served = self.served

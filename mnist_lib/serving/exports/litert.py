@@ -20,15 +20,17 @@ def write(served: ServedModel, path: pathlib.Path, calibration_images: np.ndarra
       path: the file.
       calibration_images: not used.
     """
-    from mnist_lib.serving.exports import litert_converter
+    from mnist_lib.serving.exports import litert_converter, plain_layers
 
-    path.write_bytes(litert_converter.convert(served.model, served.signature_shape))
+    model = plain_layers.in_float32(served.model, ("bfloat16", "float16"))
+    path.write_bytes(litert_converter.convert(model, served.signature_shape))
 
 
 def load(path: str) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """Returns what answers images with `(probabilities, labels)`, on one thread.
 
-    Probabilities in uint8 are numbers again, `scale * (value - zero_point)`.
+    Probabilities in uint8 are numbers again, `scale * (value - zero_point)`. Where the file has
+    no label it is the largest logit, of equal ones the first.
     """
     from ai_edge_litert import interpreter as litert
 
@@ -39,8 +41,9 @@ def load(path: str) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
     def answer(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         answers = run(images=images)
         probabilities = answers["probabilities"]
+        labels = answers["label"] if "label" in answers else answers["logits"].argmax(-1)
         if scale:
             probabilities = np.float32(scale) * (probabilities.astype(np.float32) - zero_point)
-        return probabilities, answers["label"]
+        return probabilities, labels
 
     return answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 
 import keras
@@ -22,12 +23,13 @@ def convert(
       model: images to logits; in int8 of float32 images from 0 to 255.
       shape: of an image, without its channel where there is only one.
       calibration_images: `[M, *shape]` from which the ranges of int8 values are taken; the
-        file then takes and gives uint8. None: float32 throughout.
+        file then takes and gives uint8, and no label, which LiteRT finds in floats alone.
+        None: float32 throughout.
 
     Raises:
       ConfigError: an operation of the model is not among those built into LiteRT.
     """
-    module = signatures.with_constants(model, shape)
+    module = signatures.with_constants(model, shape, with_label=calibration_images is None)
     with os_errors.temporary_folder() as folder, _conversion_errors():
         tf.saved_model.save(module, str(folder), signatures={signatures.NAME: module.answer})
         converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))
@@ -50,8 +52,9 @@ def _conversion_errors() -> Iterator[None]:
         # The converter's own class has no public name.
         if type(error).__name__ != "ConverterError":
             raise
-        lines = [line for line in str(error).splitlines() if line.strip()]
+        lacking = re.findall(r"(?m)^(?:TF Select|Custom) ops: (.*)$", str(error))
+        what = ", ".join(lacking) or str(error).strip().splitlines()[0]
         raise errors.ConfigError(
             "format",
-            f"LiteRT has no operations for this model ({lines[0].strip()}); choose saved_model",
+            f"LiteRT has no built-in operation for {what}; choose saved_model",
         ) from error

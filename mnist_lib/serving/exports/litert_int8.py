@@ -12,10 +12,9 @@ from mnist_lib.serving.exports.served import ServedModel
 
 
 def write(served: ServedModel, path: pathlib.Path, calibration_images: np.ndarray) -> None:
-    """Writes an int8 `.tflite` file with the signature of the SavedModel.
+    """Writes an int8 `.tflite` file: `images` to `logits` and `probabilities`, all uint8.
 
-    Pixels go in as they are. `logits` and `probabilities` are uint8 with a scale and a
-    zero point, which the file has.
+    Pixels go in as they are; what comes out has a scale and a zero point, which the file has.
 
     Args:
       served: what to write.
@@ -32,7 +31,7 @@ def write(served: ServedModel, path: pathlib.Path, calibration_images: np.ndarra
             f"{served.model.inputs[0].dtype}; choose litert",
         )
     # Of float images: whole numbers are what quantization makes of them.
-    model = plain_layers.with_plain_layers(served.model, input_dtype="float32")
+    model = plain_layers.with_plain_layers(served.model, input_dtype="float32", dtype="float32")
     path.write_bytes(
         litert_converter.convert(
             model, served.signature_shape, _with_full_range(calibration_images)

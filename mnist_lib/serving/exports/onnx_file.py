@@ -25,9 +25,10 @@ def write(served: ServedModel, path: pathlib.Path, calibration_images: np.ndarra
     """
     import tf2onnx
 
-    from mnist_lib.serving.exports import signatures
+    from mnist_lib.serving.exports import plain_layers, signatures
 
-    module = signatures.with_constants(served.model, served.signature_shape)
+    model = plain_layers.in_float32(served.model, ("bfloat16",))  # which onnxruntime lacks
+    module = signatures.with_constants(model, served.signature_shape)
     converted, _ = tf2onnx.convert.from_function(
         module.answer, input_signature=module.answer.input_signature, opset=OPSET
     )

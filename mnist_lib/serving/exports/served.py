@@ -53,6 +53,12 @@ class ServedModel:
         }
 
     @property
+    def precision(self) -> str:
+        """What its layers compute in: `"float32"`, or that of those which do not."""
+        used = {layer.compute_dtype for layer in self.model.layers if layer.count_params()}
+        return next(iter(sorted(used - {"float32"})), "float32")
+
+    @property
     def signature_shape(self) -> tuple[int, ...]:
         """The shape of an image in signatures: without the channel where it is the only one."""
         return self.image_shape[:2] if self.image_shape[2] == 1 else self.image_shape

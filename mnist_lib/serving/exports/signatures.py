@@ -15,7 +15,7 @@ class AnsweringModule(tf.Module):
 
     Attributes:
       answer: images `[N, *shape]` to `logits` float32 `[N, C]`, `probabilities` float32
-        `[N, C]` and `label` int64 `[N]`.
+        `[N, C]` and, if wanted, `label` int64 `[N]`.
     """
 
     def __init__(
@@ -24,6 +24,7 @@ class AnsweringModule(tf.Module):
         shape: tuple[int, ...],
         dtype: str,
         variables: list[tf.Variable],
+        with_label: bool = True,
     ):
         """Makes the function of one of images `[N, H, W, C]` to logits."""
         super().__init__(name="served")
@@ -33,11 +34,8 @@ class AnsweringModule(tf.Module):
             has_channels = len(shape) == 3
             logits = logits_of(images if has_channels else images[..., tf.newaxis])
             logits = tf.cast(logits, tf.float32)
-            return {
-                "logits": logits,
-                "probabilities": tf.nn.softmax(logits),
-                "label": tf.argmax(logits, -1),
-            }
+            answers = {"logits": logits, "probabilities": tf.nn.softmax(logits)}
+            return answers | ({"label": tf.argmax(logits, -1)} if with_label else {})
 
         signature = tf.TensorSpec([None, *shape], dtype, "images")
         self.answer = tf.function(answer, input_signature=[signature], autograph=False)
@@ -56,7 +54,9 @@ def with_variables(model: keras.Model, shape: tuple[int, ...]) -> AnsweringModul
     )
 
 
-def with_constants(model: keras.Model, shape: tuple[int, ...]) -> AnsweringModule:
+def with_constants(
+    model: keras.Model, shape: tuple[int, ...], with_label: bool = True
+) -> AnsweringModule:
     """Returns the same with the weights as constants, which converters can fold."""
     trainable = [variable.numpy() for variable in model.trainable_variables]
     others = [variable.numpy() for variable in model.non_trainable_variables]
@@ -66,4 +66,4 @@ def with_constants(model: keras.Model, shape: tuple[int, ...]) -> AnsweringModul
         logits, _ = model.stateless_call(*values, images, training=False)
         return logits
 
-    return AnsweringModule(logits_of, shape, model.inputs[0].dtype, [])
+    return AnsweringModule(logits_of, shape, model.inputs[0].dtype, [], with_label)
