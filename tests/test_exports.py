@@ -446,31 +446,3 @@ def test_an_operation_that_litert_lacks_is_named():
     model = keras.Model(image, keras.layers.Dense(2)(x))
     with pytest.raises(errors.ConfigError, match="no built-in operation for Igamma"):
         litert_converter.convert(model, (4, 4))
-
-
-def test_a_command_exports_a_run_of_prepared_data(prepared_data, tmp_path):
-    config = mnist_lib.recipe(
-        "linear",
-        dataset=prepared_data.name,
-        data_dir=str(prepared_data.data_dir),
-        train_steps=20,
-        summaries="none",
-    )
-    mnist_lib.train_and_evaluate(config, tmp_path / "run")
-
-    def run(*flags):
-        command = [sys.executable, "-m", "mnist_lib", "export", f"--workdir={tmp_path}/run", *flags]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
-    done = run("--format=onnx")
-    assert done.returncode == 0, done.stderr
-    assert "linear, step 20 (last)" in done.stdout
-    assert "0 of 10000" in done.stdout
-    output = tmp_path / "run" / "exports" / "model.onnx"
-    assert done.stdout.splitlines()[-1] == str(output)
-    assert len(done.stderr.splitlines()) == 1, done.stderr
-    report = json.loads(output.with_name("model.onnx.export.json").read_text())
-    assert report["num_labels_that_differ"] == 0
-    done = run("--format=onnx")
-    assert done.returncode == os.EX_CANTCREAT
-    assert done.stderr.splitlines()[-1].startswith(f"error: {output}: is there already.")

@@ -192,6 +192,26 @@ def _check_uses_of_a_finished_run(workdir, data, results: dict) -> None:
     )
     assert code == 0, last_line
     assert len(re.findall(r"label (\d), predicted \1 ", out)) >= 8
+    _check_export(workdir, data, results)
+
+
+def _check_export(workdir, data, results: dict) -> None:
+    pytest.importorskip("onnxruntime")
+    command = script_command(
+        "scripts/export.py", f"--workdir={workdir}", "--format=onnx", *data_flags(data)
+    )
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    output = workdir / "exports" / "model.onnx"
+    assert done.stdout.splitlines()[-1] == str(output)
+    assert re.search(r"onnx +│ +0 of 10000 │", done.stdout)
+    (line,) = done.stderr.splitlines()
+    assert line.endswith(f"onnx: writing {output}, and asking it all test images")
+    report = json.loads(output.with_name("model.onnx.export.json").read_text())
+    assert report["num_correct"] == results["test"]["num_correct"]
+    code, _, last_line = run_script("scripts/export.py", f"--workdir={workdir}", "--format=onnx")
+    assert code == os.EX_CANTCREAT
+    assert last_line.startswith(f"error: {output}: is there already.")
 
 
 @pytest.mark.slow
