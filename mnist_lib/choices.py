@@ -46,11 +46,11 @@ NAMES: dict[str, tuple[str, ...]] = {
     "loss": ("cross_entropy", "perceptron", "hinge"),
     "optimizer": tuple(OPTIMIZER_OPTIONS),
     "lr_schedule": ("constant", "cosine", "one_cycle", "exponential"),
+    "export_format": ("saved_model", "keras", "litert", "litert_int8", "onnx", "html"),
     "strategy": ("default", "one_device", "mirrored", "multi_worker_mirrored"),
     "summaries": ("none", "scalars", "default", "full"),
     "checkpoint": ("last", "best"),
     "projection": ("pca", "tsne"),
-    "export_format": ("saved_model", "keras", "litert", "litert_int8", "onnx", "html"),
     "figure": (
         *("samples", "labels", "augmentation"),
         *("curves", "confusion", "mistakes", "reliability", "precision_recall"),

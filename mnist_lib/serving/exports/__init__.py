@@ -1,1 +1,1 @@
-"""A run's model as files that others load, each compared with the run before it has a name."""
+"""A trained model in other forms, each proved to give the same answers."""
