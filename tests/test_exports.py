@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -219,6 +220,31 @@ def test_own_data_of_other_classes_and_shape(name, tmp_path):
         assert report["num_calibration_images"] == 300  # of training images: no others are there
     with pytest.raises(errors.ConfigError, match="trained on colours, which the catalogue lacks"):
         mnist_lib.export(tmp_path / "run", name, overwrite=True)
+
+
+@pytest.mark.slow
+def test_the_page_s_python_loads_each_format(workdir, small_dataset, tmp_path):
+    page = pathlib.Path(__file__).parents[1] / "docs" / "exports.md"
+    if not page.exists():
+        pytest.skip("the pages are in the checkout")
+    images = small_dataset.test.images[:9, ..., 0]
+    np.save(tmp_path / "digits.npy", images)
+    folder = tmp_path / "runs" / "mine" / "exports"
+    for name in FORMATS:
+        mnist_lib.export(
+            workdir, name, folder / formats.FORMATS[name].file_name, data=small_dataset
+        )
+    expected = mnist_lib.predict(workdir, images)
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    assert len(blocks) == len(FORMATS)
+    for block in blocks:
+        code = f"import sys; sys.modules['mnist_lib'] = None\n{block}"
+        code += "np.savez('found.npz', labels=labels, probabilities=probabilities)"
+        subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, check=True)
+        with np.load(tmp_path / "found.npz") as found:
+            np.testing.assert_array_equal(found["labels"], expected.argmax(-1), err_msg=block)
+            np.testing.assert_allclose(found["probabilities"], expected, atol=0.1, err_msg=block)
+        (tmp_path / "found.npz").unlink()
 
 
 def test_the_best_checkpoint_too(workdir, small_dataset, tmp_path):

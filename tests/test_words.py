@@ -1,6 +1,7 @@
 """What the README, BUILD.md and docstrings say is tried: code runs, commands parse, files exist."""
 
 import ast
+import functools
 import json
 import pathlib
 import re
@@ -109,6 +110,7 @@ def test_synopses_run(module, names, prepared_data, tmp_path):
     if "runs/mine" in SYNOPSES[module]:
         mnist_lib.train_and_evaluate(names["config"], "runs/mine", data=names["data"])
         names["evaluate"] = lambda workdir: mnist_lib.evaluate(workdir, data=names["data"])
+        names["export"] = functools.partial(mnist_lib.export, data=names["data"])
     _run_code(SYNOPSES[module], names, prepared_data, tmp_path)
 
 

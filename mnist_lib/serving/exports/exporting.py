@@ -1,7 +1,7 @@
 """Writes a run's model in a format that others load, and says how well it agrees with the run.
 
-report = export("runs/mine", "saved_model")
-report = export("runs/mine", "keras", "mine.keras", checkpoint="best")
+report = export("runs/mine", "onnx")
+report = export("runs/mine", "litert", "mine.tflite", overwrite=True)
 """
 
 from __future__ import annotations
