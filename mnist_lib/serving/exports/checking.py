@@ -37,7 +37,8 @@ def compare(
 
     Returns:
       `num_images`, `num_labels_that_differ`, `greatest_probability_difference` in [0, 1],
-      `num_correct`, `accuracy`, `run_num_correct`, `images_per_second` on one thread.
+      `num_correct`, `accuracy`, `run_num_correct`, `images_per_second` of processor time, on
+      one thread; of a page of time.
 
     Raises:
       ExportError: it cannot be loaded or run, or says something else.

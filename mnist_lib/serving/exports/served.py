@@ -79,7 +79,7 @@ def load_served(
     Raises:
       DataNotFoundError: the folder holds no run, or one that is not finished.
       CheckpointError, CorruptDataError: as for `finished_runs.load_model`.
-      ConfigError: the same, and where the model is not one of images to a logit per class.
+      ConfigError: the same, and where the model does not take images to a logit per class.
     """
     config = finished_runs.load_config(workdir)
     choices.check("checkpoint", checkpoint)
