@@ -11,6 +11,7 @@ import functools
 import importlib.metadata
 import os
 import pathlib
+import re
 from collections.abc import Callable
 
 import keras
@@ -106,7 +107,14 @@ class RunExporter:
         chosen = formats.usable_format(format)
         with target.being_made() as made:
             report = self._report(format, target)
-            self._write(chosen, made, report)
+            try:
+                self._write(chosen, made, report)
+            except tf.errors.OpError as error:
+                said = re.sub(r"^\{\{.*?\}\} | \[Op:\w+\]", "", error.message.splitlines()[0])
+                raise errors.StorageError(
+                    f"{target.path}: TensorFlow could not write it ({said}). Free some space and "
+                    "run again."
+                ) from error
             report["bytes"] = _size(made)
             report |= self._compared(chosen, made)
             target.write_report(made, report)
@@ -114,21 +122,15 @@ class RunExporter:
 
     def _write(self, chosen: formats.ExportFormat, made: pathlib.Path, report: dict) -> None:
         write = chosen.writer_module().write
-        try:
-            with paths.for_tensorflow(made.parent) as folder:
-                if chosen.reader is None:
-                    write(self.served, folder / made.name)
-                elif chosen.is_calibrated:
-                    images = self._calibration_images()
-                    report["num_calibration_images"] = len(images)
-                    write(self.served, folder / made.name, images)
-                else:
-                    write(self.served, folder / made.name, None)
-        except tf.errors.OpError as error:
-            raise errors.StorageError(
-                f"{made}: TensorFlow could not write it ({error.message.splitlines()[0]}). Free "
-                "some space and run again."
-            ) from error
+        with paths.for_tensorflow(made.parent) as folder:
+            if chosen.reader is None:
+                write(self.served, folder / made.name)
+            elif chosen.is_calibrated:
+                images = self._calibration_images()
+                report["num_calibration_images"] = len(images)
+                write(self.served, folder / made.name, images)
+            else:
+                write(self.served, folder / made.name, None)
 
     def _compared(self, chosen: formats.ExportFormat, made: pathlib.Path) -> dict:
         try:
