@@ -353,6 +353,24 @@ def test_a_file_that_cannot_be_loaded_fails_the_export(
     assert files_in(tmp_path) == []
 
 
+def test_a_page_is_asked_in_chromium_and_without_one_says_that_it_was_not(
+    workdir, small_dataset, tmp_path, monkeypatch
+):
+    pytest.importorskip("mnist_lib.serving.exports.html_page")
+    from mnist_lib.serving.exports import browsers
+
+    has_chromium = browsers.find_chromium() is not None
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", str(tmp_path / "nothing"))
+        report = mnist_lib.export(workdir, "html", tmp_path / "a.html", data=small_dataset)
+    assert (report["checked"], report["not_checked_because"]) == (False, "no Chromium")
+    assert json.loads((tmp_path / "a.html.export.json").read_text()) == report
+    if has_chromium:
+        report = mnist_lib.export(workdir, "html", tmp_path / "b.html", data=small_dataset)
+        assert (report["checked"], report["num_labels_that_differ"]) == (True, 0)
+        assert report["greatest_probability_difference"] < 1e-5
+
+
 def test_a_full_disk_leaves_nothing(workdir, small_dataset, tmp_path, monkeypatch):
     def write(served, path, images):
         path.write_bytes(b"half")
