@@ -278,16 +278,19 @@ def test_a_folder_is_replaced_whole_or_kept(tmp_path):
     (output / "mine.txt").write_text("mine")
     with pytest.raises(errors.OutputError, match=r"is there already.*--overwrite"):
         targets.checked_target(chosen, tmp_path, output, overwrite=False)
+    with pytest.raises(errors.OutputError, match="is not a SavedModel, and is left"):
+        targets.checked_target(chosen, tmp_path, output, overwrite=True)
+    (output / "saved_model.pb").touch()
     target = targets.checked_target(chosen, tmp_path, output, overwrite=True)
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     with pytest.raises(errors.StorageError), target.being_made():
         raise full
-    assert files_in(tmp_path) == ["mine.txt", "one"]
+    assert files_in(tmp_path) == ["mine.txt", "one", "saved_model.pb"]
     with target.being_made() as made:
         made.mkdir()
         (made / "theirs.txt").write_text("theirs")
         target.write_report(made, {"format": "saved_model"})
-        assert files_in(output) == ["mine.txt"]
+        assert files_in(output) == ["mine.txt", "saved_model.pb"]
     assert files_in(tmp_path) == ["export.json", "one", "theirs.txt"]
 
 

@@ -115,7 +115,16 @@ def checked_target(
             raise errors.OutputError(
                 f"{there}: is there already. Pass another --output, or --overwrite."
             )
-    if os.path.lexists(path) and path.is_dir() != target.is_folder:
-        kind = "a folder" if target.is_folder else "a file"
-        raise errors.OutputError(f"{path}: is not {kind}. Pass another --output.")
+    if os.path.lexists(path) and not _is_former_export(target):
+        kind = "a SavedModel" if target.is_folder else "a file"
+        raise errors.OutputError(f"{path}: is not {kind}, and is left. Pass another --output.")
     return target
+
+
+def _is_former_export(target: ExportTarget) -> bool:
+    """Whether what is there may go: a file, an empty folder, or one of a SavedModel."""
+    if not target.is_folder:
+        return not target.path.is_dir()
+    if not target.path.is_dir():
+        return False
+    return (target.path / "saved_model.pb").is_file() or not any(target.path.iterdir())
