@@ -1,0 +1,1 @@
+"""What leaves a run: predictions of pictures, exports, and a page to draw on."""
