@@ -168,6 +168,19 @@ def test_a_blank_page_is_refused(level):
             find(np.clip(page, 0, 1))
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 50), (50, 1), (3, 3), (5, 200)])
+def test_pictures_too_small_for_a_digit_are_blank_or_give_one(shape):
+    rng = np.random.default_rng(0)
+    for picture in (np.zeros(shape, np.float32), rng.random(shape).astype(np.float32)):
+        try:
+            found = pictures.find_digit(picture)
+        except errors.CorruptDataError as error:
+            assert "is blank" in str(error)  # noqa: PT017
+        else:
+            assert picture.any()
+            assert found.image.shape == (28, 28)
+
+
 def test_wrong_arguments():
     picture = luminance(on_page(DIGITS[:1]))
     with pytest.raises(errors.ConfigError, match="background: 'grey' is not one of auto, light"):
