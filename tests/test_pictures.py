@@ -2,18 +2,23 @@
 
 import gzip
 import io
+import pathlib
 import struct
+import sys
 import zlib
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFile
 
-from benchmarks import other_shapes, photo_simulation
 from mnist_lib import errors
 from mnist_lib.datasets import synthetic_digits
 from mnist_lib.serving import pictures
 from mnist_lib.serving.pictures import framing, lines
+
+sys.path.append(str(pathlib.Path(__file__).parents[1]))  # benchmarks/ is not installed
+
+from benchmarks import other_shapes, photo_simulation
 
 DIGITS = synthetic_digits.draw_digits(10, seed=5)[0][..., 0]
 
