@@ -14,7 +14,9 @@ import shutil
 import sys
 import types
 
-COMMANDS = ("train", "evaluate", "export", "runs", "prepare_data", "launch", "visualize")
+COMMANDS = (
+    *("train", "evaluate", "predict", "export", "runs", "prepare_data", "launch", "visualize"),
+)
 
 
 def module_of(command: str) -> types.ModuleType:
