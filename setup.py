@@ -72,7 +72,13 @@ setuptools.setup(
     # path, which type checkers can read, and of none an import hook, which they cannot.
     package_dir={"": "."},
     packages=setuptools.find_packages(include=["mnist_lib", "mnist_lib.*"]),
-    package_data={"mnist_lib": ["py.typed", "datasets/validation_manifest.json"]},
+    package_data={
+        "mnist_lib": [
+            "py.typed",
+            "datasets/validation_manifest.json",
+            *(f"serving/pages/*.{ending}" for ending in ("html", "css", "js")),
+        ]
+    },
     entry_points={"console_scripts": ["mnist-lib = mnist_lib.__main__:main"]},
     zip_safe=False,
     install_requires=_REQUIRED,

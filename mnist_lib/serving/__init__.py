@@ -1,0 +1,1 @@
+"""What leaves a run: pictures to predict, exported models, a page to draw on."""
