@@ -1,1 +1,1 @@
-"""What leaves a run: pictures to predict, exported models, a page to draw on."""
+"""What leaves a run: predictions of pictures, exports, and a page to draw on."""
