@@ -8,6 +8,7 @@ const PEN = 1 / 13;  // the width of a stroke, of the canvas's; as broad as thos
 class Drawing {
   constructor(canvas, changed) {
     this.canvas = canvas;
+    this.context = canvas.getContext("2d", {willReadFrequently: true});
     this.changed = changed;
     this.strokes = [];
     this.pointer = null;
@@ -62,13 +63,8 @@ class Drawing {
   }
 
   draw() {
-    this.drawOn(this.canvas.getContext("2d"), getComputedStyle(this.canvas).color);
-  }
-
-  drawOn(context, colour) {
-    const {width, height} = this.canvas;
-    context.clearRect(0, 0, width, height);
-    this.addStrokes(context, colour);
+    this.context.clearRect(0, 0, this.canvas.width, this.canvas.height);
+    this.addStrokes(this.context, getComputedStyle(this.canvas).color);
   }
 
   addStrokes(context, colour) {

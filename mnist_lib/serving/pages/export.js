@@ -9,14 +9,14 @@ const network = new Network(
 );
 
 // The ink of the drawing in [0, 255]: what covers the empty canvas.
-function inkOf(canvas) {
-  const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+function inkOf({context, canvas}) {
+  const {data} = context.getImageData(0, 0, canvas.width, canvas.height);
   return data.filter((_, i) => i % 4 === 3);
 }
 
 function look(drawing) {
   const {canvas} = drawing;
-  const image = normalized(inkOf(canvas), canvas.width, canvas.height, HEIGHT, WIDTH);
+  const image = normalized(inkOf(drawing), canvas.width, canvas.height, HEIGHT, WIDTH);
   showSeen(image, HEIGHT, WIDTH);
   if (image === null) {
     showProbabilities(null, MODEL.class_names);

@@ -28,7 +28,7 @@ function meansOfParts(numberAt, start, length, count) {
   const means = [];
   const step = length / count;
   for (let i = 0; i < count; i++) {
-    const from = start + i * step, to = from + step;
+    const from = start + i * step, to = i + 1 < count ? from + step : start + length;
     let sum = 0;
     for (let at = Math.floor(from); at < to; at++) {
       sum += numberAt(at) * Math.max(0, Math.min(at + 1, to) - Math.max(at, from));
@@ -56,11 +56,12 @@ function normalized(ink, width, height, rows, columns) {
   for (let x = 0; x < newWidth; x++) {
     small.push(meansOfParts(y => narrow[y][x], 0, box.height, newHeight));
   }
+  // In MNIST the centre of mass has the place of pixel 14, counted from 0.
   let mass = 0, massX = 0, massY = 0;
   small.forEach((column, x) => column.forEach((value, y) => {
     mass += value;
-    massX += value * (x + 0.5);
-    massY += value * (y + 0.5);
+    massX += value * x;
+    massY += value * y;
   }));
   const within = (place, last) => Math.min(Math.max(place, 0), last);
   const left = within(Math.round(columns / 2 - massX / mass), columns - newWidth);
