@@ -33,9 +33,10 @@ class RunList:
         self._loaded: dict[pathlib.Path, tuple[int, WatchedRun]] = {}
 
     def usable(self) -> list[dict[str, Any]]:
-        """Returns what the page shows of each run that has a saved model, best first if named.
+        """Returns what the page shows of each run that has a saved model.
 
-        Each has its `name` and `text`; one that cannot be read has an `error` in its place.
+        Each has its `name`, a `text`, and whether it `is_finished`; one that cannot be read has
+        its `name` and the `error`.
         """
         listed = []
         for name, path in self._paths().items():
@@ -45,7 +46,8 @@ class RunList:
                 listed.append({"name": name, "error": str(error)})
                 continue
             if path != self.training and found.model != choices.OWN and _has_model(path):
-                listed.append({"name": name, "text": _text(found)})
+                is_finished = found.state == overview.FINISHED
+                listed.append({"name": name, "text": _text(found), "is_finished": is_finished})
         return listed
 
     def progress(self) -> dict[str, Any] | None:

@@ -44,8 +44,9 @@ def serve(
     Args:
       listening: what `addresses.listen` has returned.
       host: what it was asked for.
-      runs: the folder whose runs are shown; if there is none, one is trained there first.
-      workdir: a run to be shown first.
+      runs: the folder whose runs are shown.
+      workdir: a run to be shown first; without it, and without a finished one in `runs`, one is
+        trained there, or goes on if it was stopped, while the page shows how far it is.
       data: fields of `TrainConfig`, of the data that it is trained on.
 
     Raises:
@@ -56,13 +57,13 @@ def serve(
         run_list.load(str(workdir))
     with _served(listening, application.DemoApplication(run_list, host)):
         _logger.info("Open %s - Ctrl+C ends it.", addresses.url_of(listening))
-        if not any("text" in run for run in run_list.usable()):
+        if workdir is None and not any(run.get("is_finished") for run in run_list.usable()):
             _train(run_list, runs / _RECIPE, dict(data or {}))
         threading.Event().wait()
 
 
 def _train(run_list: RunList, workdir: pathlib.Path, data: dict[str, Any]) -> None:
-    _logger.info("There is no run in %s yet: %s is trained first.", workdir.parent, _RECIPE)
+    _logger.info("There is no finished run in %s: %s is trained first.", workdir.parent, _RECIPE)
     run_list.training = workdir
     try:
         results = experiment.train_and_evaluate(recipe(_RECIPE, **data), workdir)
