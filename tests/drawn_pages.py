@@ -78,11 +78,12 @@ def result(browser) -> str:
 def requested(browser) -> list[str]:
     """Returns the addresses that the browser has asked for since the last call."""
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    return [
+    urls = [
         event["params"]["request"]["url"]
         for event in events
         if event["method"] == "Network.requestWillBeSent"
     ]
+    return [url for url in urls if not url.startswith("chrome:")]  # its own first page
 
 
 def complaints(browser) -> list[str]:

@@ -9,7 +9,8 @@ const TEN_DIGITS = [..."0123456789"];
 
 let classNames = TEN_DIGITS;
 let picture = null;  // what was looked at last: {blob, source}
-let numAsked = 0;
+let numAsked = 0;  // looks that were asked for, and the last of them that is shown
+let numShown = 0;
 
 function bytesOf(base64) {
   return Uint8Array.from(atob(base64), letter => letter.charCodeAt(0));
@@ -44,6 +45,7 @@ async function look() {
   const asked = ++numAsked;
   const run = document.getElementById("runs").value;
   if (picture === null || !run) {
+    tellProblem("");
     show(null);
     return;
   }
@@ -61,6 +63,7 @@ async function look() {
 }
 
 function show(answer) {
+  numShown = numAsked;
   if (answer && answer.class_names.join() !== classNames.join()) {
     classNames = answer.class_names;
     makeBars(classNames);
