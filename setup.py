@@ -26,6 +26,7 @@ _REQUIRED = [
     "tensorflow>=2.21,<2.22",
     "tensorflow-datasets>=4.9.10,<4.10",
     "tqdm>=4.66,<5",
+    "werkzeug>=3.1,<4",  # the page to draw on
 ]
 _TSNE = ["scikit-learn>=1.5,<2"]
 _TEST = ["pytest>=8,<10", "pytest-xdist>=3.8,<4", "selenium>=4.30,<5"]

@@ -83,7 +83,8 @@ def requested(browser) -> list[str]:
         for event in events
         if event["method"] == "Network.requestWillBeSent"
     ]
-    return [url for url in urls if not url.startswith("chrome:")]  # its own first page
+    # What a page has in itself, and those of the browser's own first page, are no requests.
+    return [url for url in urls if not url.startswith(("chrome:", "data:"))]
 
 
 def complaints(browser) -> list[str]:

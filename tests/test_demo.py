@@ -177,7 +177,12 @@ def test_a_body_that_is_too_large_is_not_read(client):
     assert _error(answer) == (413, "a picture has at most 32 MiB; send a smaller one")
     endless = io.BufferedReader(_Endless())
     answer = client.post(
-        "/look?run=linear", input_stream=endless, environ_overrides={"wsgi.input_terminated": True}
+        "/look?run=linear",
+        environ_overrides={
+            "wsgi.input": endless,
+            "wsgi.input_terminated": True,
+            "HTTP_TRANSFER_ENCODING": "chunked",
+        },
     )
     assert _error(answer)[0] == 413
     assert endless.raw.num_read < 2 * application.MOST_BYTES
@@ -334,7 +339,6 @@ def _looked_at(browser, strokes) -> dict[str, float]:
     browser.execute_script("document.getElementById('clear').click()")
     _wait(browser, lambda: not drawn_pages.bars(browser), "cleared")
     drawn_pages.draw(browser, strokes)
-    # Before the last stroke's answer that of one before may come.
     _wait(browser, lambda: browser.execute_script("return numAsked === numShown"), "answered")
     return drawn_pages.bars(browser)
 
@@ -367,7 +371,6 @@ def test_digits_are_drawn_on_the_served_page(browser, fast_run):
         _wait(browser, lambda: drawn_pages.result(browser) == "Draw something.", "cleared")
         assert set(drawn_pages.requested(browser)) == {
             url,
-            "data:,",
             *(f"{url}{name}" for name in ("page.css", "drawing.js", "outcome.js", "demo.js")),
             f"{url}runs",
             f"{url}look?run=fast&source=drawing",

@@ -38,7 +38,7 @@ class RunList:
         Each has its `name`, a `text`, and whether it `is_finished`; one that cannot be read has
         its `name` and the `error`.
         """
-        listed = []
+        listed: list[dict[str, Any]] = []
         for name, path in self._paths().items():
             try:
                 found = overview.look_at(path)

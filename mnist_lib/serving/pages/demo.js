@@ -134,7 +134,9 @@ function tellRun() {
 }
 
 async function lookAtDrawing(drawing) {
+  const asked = ++numAsked;
   const blob = drawing.strokes.length ? await fileOf(drawing) : null;
+  if (asked !== numAsked) return;
   picture = blob && {blob, source: "drawing"};
   look();
 }

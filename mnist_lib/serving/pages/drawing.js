@@ -84,8 +84,8 @@ class Drawing {
 // Keys and buttons that every page with a drawing has.
 function listenToKeys(drawing) {
   document.addEventListener("keydown", event => {
-    const isTyping = event.target instanceof HTMLElement && event.target.matches("input, select");
-    if (isTyping || event.ctrlKey || event.metaKey || event.altKey) return;
+    const isChoosing = event.target instanceof HTMLSelectElement;  // where letters choose, too
+    if (isChoosing || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === "c") drawing.clear();
     if (event.key === "u") drawing.undo();
   });

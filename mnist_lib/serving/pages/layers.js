@@ -20,7 +20,7 @@ function mapped(value, f) {
 // The products of each of `numRows` rows with each of `numColumns` weight vectors, all of
 // `length` numbers one after the other, plus the bias. This is where the time goes: two rows
 // and four vectors at a time, so that each number that is read is used several times.
-function multiply(rows, numRows, weights, numColumns, length, bias, out, outStart) {
+function multiply(rows, numRows, weights, numColumns, length, bias, out) {
   for (let column = 0; column < numColumns; column += 4) {
     const width = Math.min(4, numColumns - column);
     const w0 = column * length;
@@ -41,7 +41,7 @@ function multiply(rows, numRows, weights, numColumns, length, bias, out, outStar
       }
       const sums = isPair ? [[a0, a1, a2, a3], [b0, b1, b2, b3]] : [[a0, a1, a2, a3]];
       for (const [next, products] of sums.entries()) {
-        const at = outStart + (row + next) * numColumns + column;
+        const at = (row + next) * numColumns + column;
         for (let i = 0; i < width; i++) {
           out[at + i] = products[i] + (bias ? bias[column + i] : 0);
         }
@@ -72,31 +72,53 @@ function eachWindow(layer, [height, width], f) {
   }
 }
 
-// Each place of a kernel on an image becomes a row; the convolution is their product with the
-// kernels.
-function convolution(layer, [x]) {
+// What a kernel sees at each of its places on image n, a row of numbers for each place.
+function patches(layer, x, n, rows) {
   const [height, width, channels] = x.shape;
-  const [kernelHeight, kernelWidth] = layer.size;
+  const image = n * height * width * channels;
+  let at = 0;
+  eachWindow(layer, x.shape, (i, j, top, left) => {
+    for (let row = top; row < top + layer.size[0]; row++) {
+      for (let column = left; column < left + layer.size[1]; column++) {
+        const isInside = row >= 0 && row < height && column >= 0 && column < width;
+        const from = image + (row * width + column) * channels;
+        for (let c = 0; c < channels; c++) rows[at++] = isInside ? x.data[from + c] : 0;
+      }
+    }
+  });
+}
+
+// Moves the rows that differ from the one before to the front. Returns how many they are, and for
+// each of the old rows the number of the new one that is like it.
+function withoutRepetitions(rows, numRows, length) {
+  const numberOf = new Int32Array(numRows);
+  let last = 0;
+  for (let row = 1; row < numRows; row++) {
+    let k = 0;
+    while (k < length && rows[row * length + k] === rows[last * length + k]) k++;
+    if (k < length) rows.copyWithin(++last * length, row * length, (row + 1) * length);
+    numberOf[row] = last;
+  }
+  return {count: last + 1, numberOf};
+}
+
+// The product of the patches and the kernels. Empty paper looks the same at one place after the
+// other, and is computed once.
+function convolution(layer, [x]) {
   const out = newValue(x.count, layer.shape);
   const places = layer.shape[0] * layer.shape[1], filters = layer.shape[2];
-  const length = kernelHeight * kernelWidth * channels;
+  const length = layer.size[0] * layer.size[1] * x.shape[2];
   const rows = new Float32Array(places * length);
+  const products = new Float32Array(places * filters);
   for (let n = 0; n < x.count; n++) {
-    const image = n * height * width * channels;
-    let at = 0;
-    eachWindow(layer, x.shape, (i, j, top, left) => {
-      for (let row = top; row < top + kernelHeight; row++) {
-        for (let column = left; column < left + kernelWidth; column++) {
-          const isInside = row >= 0 && row < height && column >= 0 && column < width;
-          const from = image + (row * width + column) * channels;
-          for (let c = 0; c < channels; c++) {
-            rows[at++] = isInside ? x.data[from + c] : 0;
-          }
-        }
-      }
-    });
-    multiply(rows, places, layer.kernel, filters, length, layer.bias, out.data,
-             n * places * filters);
+    patches(layer, x, n, rows);
+    const {count, numberOf} = withoutRepetitions(rows, places, length);
+    multiply(rows, count, layer.kernel, filters, length, layer.bias, products);
+    for (let place = 0; place < places; place++) {
+      const start = numberOf[place] * filters;
+      const own = products.subarray(start, start + filters);
+      out.data.set(own, (n * places + place) * filters);
+    }
   }
   return out;
 }
@@ -105,7 +127,7 @@ function dense(layer, [x]) {
   const out = newValue(x.count, layer.shape);
   const units = layer.shape[layer.shape.length - 1];
   const length = x.shape[x.shape.length - 1];
-  multiply(x.data, x.data.length / length, layer.kernel, units, length, layer.bias, out.data, 0);
+  multiply(x.data, x.data.length / length, layer.kernel, units, length, layer.bias, out.data);
   return out;
 }
 
