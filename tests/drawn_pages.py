@@ -2,9 +2,12 @@
 
 import json
 import pathlib
+import re
 import shutil
 
+import numpy as np
 import pytest
+from scipy import interpolate
 
 from mnist_lib.datasets import digit_strokes
 
@@ -55,9 +58,20 @@ def strokes_of(digit: int, way: int = 0, shape: int = 0) -> list[list[tuple[floa
     _, shapes = digit_strokes.ALLOGRAPHS[digit][way]
     strokes = []
     for stroke in shapes.strip().splitlines()[shape].split("|"):
-        points = [map(float, point.rstrip("*").split(",")) for point in stroke.split()]
-        strokes.append([(0.27 + 0.0045 * x, 0.15 + 0.007 * y) for x, y in points])
+        places: list[tuple[float, float]] = []
+        for piece in re.sub(r"(\S+)\*", r"\1 * \1", stroke).split("*"):
+            points = [tuple(map(float, point.split(","))) for point in piece.split()]
+            places += [(0.27 + 0.0045 * x, 0.15 + 0.007 * y) for x, y in _curve(points)]
+        strokes.append(places)
     return strokes
+
+
+def _curve(points: list[tuple[float, float]]) -> np.ndarray:
+    """Returns points of a smooth curve through some points."""
+    lengths = np.hypot(*np.diff(points, axis=0).T)
+    at = np.concatenate([[0], np.cumsum(lengths)])
+    curve = interpolate.make_interp_spline(at, points, k=min(3, len(points) - 1))
+    return curve(np.linspace(0, at[-1], 8 * len(points)))
 
 
 def draw(browser, strokes) -> None:
@@ -84,7 +98,7 @@ def requested(browser) -> list[str]:
         if event["method"] == "Network.requestWillBeSent"
     ]
     # What a page has in itself, and those of the browser's own first page, are no requests.
-    return [url for url in urls if not url.startswith(("chrome:", "data:"))]
+    return [url for url in urls if not url.startswith(("chrome", "data:"))]
 
 
 def complaints(browser) -> list[str]:

@@ -170,6 +170,14 @@ def test_what_cannot_be_used_is_said_in_a_line(client):
     assert _error(client.get("/../setup.py"))[0] == 404
 
 
+def test_what_nobody_expects_is_told_in_a_line_too(client, listed, monkeypatch):
+    def fail() -> None:
+        raise ZeroDivisionError("one\nmore")
+
+    monkeypatch.setattr(listed, "usable", fail)
+    assert _error(client.get("/runs")) == (500, "internal: ZeroDivisionError: one")
+
+
 def test_a_body_that_is_too_large_is_not_read(client):
     """By its length, or, where none is given, once the limit is reached."""
     length = str(application.MOST_BYTES + 1)

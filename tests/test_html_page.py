@@ -328,6 +328,12 @@ def test_run_wants_a_page_of_ours(tmp_path):
         html_page.run(tmp_path / "page.html", np.zeros((1, 28, 28), np.uint8))
 
 
+def test_run_wants_images_of_the_page_s_shape(tmp_path):
+    html_page.write(_served(mnist_lib.build_model("linear")), tmp_path / "page.html")
+    with pytest.raises(errors.ConfigError, match=r"images: \[2, 28, 27\]; the page takes"):
+        html_page.run(tmp_path / "page.html", np.zeros((2, 28, 27), np.uint8))
+
+
 @pytest.mark.parametrize(
     ("script", "message"),
     [

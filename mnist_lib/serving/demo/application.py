@@ -77,7 +77,8 @@ class DemoApplication:
             return _error(422, str(error))
         except Exception as error:
             _logger.exception("%s %s", request.method, request.path)
-            return _error(500, f"{type(error).__name__}: {error}")
+            first_line = (str(error).splitlines() or [""])[0]
+            return _error(500, f"internal: {type(error).__name__}: {first_line}")
 
     def _check_source(self, request: wrappers.Request) -> None:
         """Refuses what another site's page has sent.

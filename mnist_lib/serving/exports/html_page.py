@@ -12,6 +12,7 @@ import base64
 import hashlib
 import html
 import json
+import math
 import os
 import pathlib
 import re
@@ -71,6 +72,7 @@ def run(path: str | os.PathLike[str], images: np.ndarray) -> tuple[np.ndarray, f
 
     Raises:
       DataNotFoundError: there is no Chromium (`browsers.find_chromium()` is None).
+      ConfigError: the images have another shape.
       CorruptDataError: the page did not compute.
     """
     path = pathlib.Path(path)
@@ -79,6 +81,10 @@ def run(path: str | os.PathLike[str], images: np.ndarray) -> tuple[np.ndarray, f
     about = _about(path, text)
     dtype = np.uint8 if about["image_dtype"] == "uint8" else np.float32
     data = np.ascontiguousarray(images, dtype)
+    if data.size != len(data) * math.prod(about["image_shape"]):
+        raise errors.ConfigError(
+            "images", f"{list(data.shape)}; the page takes [N, H, W, C] of {about['image_shape']}"
+        )
     block = (
         f'<script type="text/plain" id="images" data-type="{np.dtype(dtype).name}" '
         f'data-count="{len(data)}">{base64.b64encode(data.tobytes()).decode()}</script>'
