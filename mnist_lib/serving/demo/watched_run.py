@@ -31,7 +31,7 @@ class WatchedRun:
         """Loads the model.
 
         Raises:
-          ConfigError: it is not one of images of 28 x 28 pixels with one channel.
+          ConfigError: it takes images of another shape than 28 x 28 x 1.
           MnistLibError: what `load_model` raises.
         """
         model = finished_runs.load_model(path)
