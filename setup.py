@@ -18,6 +18,7 @@ _REQUIRED = [
     "keras>=3.15.1,<3.16",
     "matplotlib>=3.9,<4",  # figures
     "numpy>=1.26,<3",
+    "pillow>=11,<14",  # pictures
     "requests>=2.32,<3",
     "rich>=13,<16",
     "scipy>=1.13,<2",  # intervals

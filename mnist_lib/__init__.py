@@ -47,9 +47,11 @@ if typing.TYPE_CHECKING:
     from mnist_lib.runs.finished_runs import evaluate as evaluate
     from mnist_lib.runs.finished_runs import load_config as load_config
     from mnist_lib.runs.finished_runs import load_model as load_model
-    from mnist_lib.runs.finished_runs import predict as predict
     from mnist_lib.runs.past_run import load_run as load_run
     from mnist_lib.runs.past_run import plot as plot
+    from mnist_lib.serving.predictor import load_predictor as load_predictor
+    from mnist_lib.serving.predictor import predict as predict
+    from mnist_lib.serving.predictor import predict_files as predict_files
     from mnist_lib.training.augmentation import Augmentation as Augmentation
     from mnist_lib.training.evaluator import Evaluator as Evaluator
     from mnist_lib.training.metrics import EvalMetrics as EvalMetrics
@@ -76,8 +78,9 @@ _MODULE_OF = {
         "runs.checkpoints": ("checkpoint_of",),
         "runs.config": ("TrainConfig", "recipe"),
         "runs.experiment": ("train_and_evaluate",),
-        "runs.finished_runs": ("evaluate", "load_config", "load_model", "predict"),
+        "runs.finished_runs": ("evaluate", "load_config", "load_model"),
         "runs.past_run": ("load_run", "plot"),
+        "serving.predictor": ("load_predictor", "predict", "predict_files"),
         "training.augmentation": ("Augmentation",),
         "training.evaluator": ("Evaluator",),
         "training.metrics": ("EvalMetrics", "TrainMetrics"),

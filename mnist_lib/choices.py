@@ -50,6 +50,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "summaries": ("none", "scalars", "default", "full"),
     "checkpoint": ("last", "best"),
     "projection": ("pca", "tsne"),
+    "background": ("auto", "light", "dark"),
     "figure": (
         *("samples", "labels", "augmentation"),
         *("curves", "confusion", "mistakes", "reliability", "precision_recall"),

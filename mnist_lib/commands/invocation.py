@@ -14,7 +14,7 @@ import shutil
 import sys
 import types
 
-COMMANDS = ("train", "evaluate", "runs", "prepare_data", "launch", "visualize", "demo")
+COMMANDS = ("train", "evaluate", "predict", "runs", "prepare_data", "launch", "visualize", "demo")
 
 
 def module_of(command: str) -> types.ModuleType:

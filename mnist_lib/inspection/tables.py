@@ -19,6 +19,7 @@ if typing.TYPE_CHECKING:
 _LONGEST_HEADING = 4  # as wide as the counts
 _RUN_COLUMNS = ("run", "data set", "model", "steps", "state", "valid.", "test", "seconds")
 _NUM_TEXT_COLUMNS = 5
+_MOST_HEADINGS = 10
 
 
 def print_evaluation(title: str, result: metrics.EvalMetrics) -> None:
@@ -124,6 +125,30 @@ def print_runs(rows: Sequence[Sequence[str]], title: str) -> None:
         )
     for row in rows:
         table.add_row(*map(rich.text.Text, row))
+    _print(table)
+
+
+def print_predictions(predictions: Sequence, class_names: Sequence[str]) -> None:
+    """Prints a line per image that was predicted to standard output.
+
+    Args:
+      predictions: with `file`, `index`, `label`, `probability`, `probabilities`, `digit_score`.
+      class_names: one per probability; of short names all probabilities are shown, in percent.
+    """
+    has_short_names = max(map(len, class_names)) <= _LONGEST_HEADING
+    shown = class_names if has_short_names and len(class_names) <= _MOST_HEADINGS else ()
+    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("file", overflow="fold")
+    for heading in ("label", "prob.", *shown, "digit"):
+        table.add_column(rich.text.Text(heading), justify="right", no_wrap=True)
+    for one in predictions:
+        name = one.file if one.index is None else f"{one.file} [{one.index}]"
+        percents = [f"{100 * value:.0f}" for value in one.probabilities[: len(shown)]]
+        cells = ["." if percent == "0" else percent for percent in percents]
+        score = "-" if one.digit_score is None else f"{one.digit_score:.2f}"
+        row = (name, one.label, f"{one.probability:.1%}", *cells, score)
+        table.add_row(*map(rich.text.Text, row))
+    table.caption = "Of each class the probability in percent; digit: how far it looks like one."
     _print(table)
 
 

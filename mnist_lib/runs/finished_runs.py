@@ -1,7 +1,6 @@
-"""Uses what a run has left: its model, its test result, its predictions.
+"""Uses what a run has left: its model and its test result.
 
 model = load_model("runs/mine")
-probabilities = predict("runs/mine", images)
 metrics = evaluate("runs/mine")
 """
 
@@ -9,11 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import pathlib
 from collections.abc import Callable
-from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from mnist_lib import choices, errors, paths, runtime
@@ -29,13 +27,32 @@ def load_config(workdir: str | os.PathLike[str]) -> TrainConfig:
 
     Raises:
       DataNotFoundError: the folder holds no run.
+      ConfigError: it is a model that was saved as a whole, and no run.
     """
-    config = run_directory.RunDirectory(paths.local("workdir", workdir)).read_config()
+    path = paths.local("workdir", workdir)
+    _refuse_other_models(path)
+    config = run_directory.RunDirectory(path).read_config()
     if config is None:
         raise errors.DataNotFoundError(
             f"{workdir}: no config.json there. Pass the --workdir of a run of scripts/train.py."
         )
     return config
+
+
+def _refuse_other_models(path: pathlib.Path) -> None:
+    """Refuses a whole model in place of a run: such files can hold code that loading carries out.
+
+    Raises:
+      ConfigError: it is one.
+    """
+    is_file = path.suffix in (".keras", ".h5", ".hdf5") and path.is_file()
+    if is_file or (path / "saved_model.pb").is_file():
+        kind = f"a {path.suffix} file" if is_file else "a SavedModel"
+        raise errors.ConfigError(
+            "workdir",
+            f"{path} is {kind}, which may hold code and is not loaded; pass the directory of a "
+            "run, whose weights are numbers only",
+        )
 
 
 def load_model(
@@ -50,7 +67,7 @@ def load_model(
     only; no code is read from the folder.
 
     Args:
-      workdir: the run directory.
+      workdir: the run directory, of any data set, classes and shape of images.
       checkpoint: `"last"`, which `results.json` speaks of, or `"best"`, the best by
         validation accuracy.
       model: of a run of a model of one's own, the function that returns it.
@@ -72,6 +89,11 @@ def load_model(
         raise errors.ConfigError(
             "checkpoint", f"{run.path} has no best: nothing has been validated there"
         )
+    if not checkpoints.checkpoint_steps(folder):
+        raise errors.CheckpointError(
+            f"{run.path}: has no checkpoint, the run has not come so far. Go on with it, or pass "
+            "the --workdir of another."
+        )
     prefix = checkpoints.newest_whole_prefix(folder)
     first = run.first_facts()
     own = own_parts.OwnParts(model=model)
@@ -81,7 +103,7 @@ def load_model(
         )
     height, width, channels = first.get("image_shape", (28, 28, 1))
     built = configured.build_model(
-        config, len(_class_names(run, config)), (height, width, channels), own
+        config, len(class_names(run, config)), (height, width, channels), own
     )
     if model is not None:
         own_parts.check_same_model(first, built)
@@ -90,7 +112,7 @@ def load_model(
     return built
 
 
-def _class_names(run: run_directory.RunDirectory, config: TrainConfig) -> list[str]:
+def class_names(run: run_directory.RunDirectory, config: TrainConfig) -> list[str]:
     """Returns the names of the classes that a run was trained on."""
     catalogued = catalog.dataset_info(config.dataset).class_names
     return list(run.first_facts().get("class_names", catalogued))
@@ -131,7 +153,7 @@ def evaluate(
     run = run_directory.RunDirectory(workdir)
     if data is None:
         data = _load_data_of(run, config, data_options)
-    num_classes = len(_class_names(run, config))
+    num_classes = len(class_names(run, config))
     if len(data.class_names) != num_classes:
         raise errors.ConfigError(
             "data",
@@ -167,51 +189,3 @@ def _load_data_of(
     if not is_other:
         run.check_same_data(configured.data_facts(data))
     return data
-
-
-def predict(
-    workdir: str | os.PathLike[str],
-    images: np.ndarray,
-    *,
-    checkpoint: str = "last",
-    model: Callable[[], keras.Model] | None = None,
-) -> np.ndarray:
-    """Predicts the class probabilities of images.
-
-    Args:
-      workdir: the run directory.
-      images: of the shape and dtype that the run was trained on, for the library's models
-        uint8 `[N, 28, 28]` or `[N, 28, 28, 1]`, 0 background, 255 ink.
-      checkpoint, model: as for `load_model`.
-
-    Returns:
-      float32 `[N, number of classes]`; each row adds up to 1.
-
-    Raises:
-      ConfigError: the images have another shape or dtype, or the model is not one of
-        images `[N, ...]` to logits `[N, C]`.
-    """
-    images = np.asarray(images)
-    loaded = load_model(workdir, checkpoint, model=model)
-    outputs: list[Any] = list(loaded.outputs or ())
-    if len(loaded.inputs or ()) != 1 or len(outputs) != 1 or len(outputs[0].shape) != 2:
-        raise errors.ConfigError(
-            "model", f"{loaded.name} is not of images to logits; use what load_model returns"
-        )
-    dtype, shape = loaded.inputs[0].dtype, tuple(loaded.inputs[0].shape[1:])
-    without_channel = (shape[:-1],) if shape[-1] == 1 else ()
-    if images.dtype != dtype or images.shape[1:] not in (*without_channel, shape):
-        expected = " or ".join(
-            f"[N, {', '.join(map(str, one))}]" for one in (*without_channel, shape)
-        )
-        raise errors.ConfigError(
-            "images", f"{images.dtype} {list(images.shape)}; expected {dtype} {expected}"
-        )
-    batches = tf.data.Dataset.from_tensor_slices(images.reshape(-1, *shape)).batch(500)
-    forward = tf.function(
-        lambda batch: tf.nn.softmax(loaded(batch, training=False)), reduce_retracing=True
-    )
-    return np.concatenate(
-        [forward(batch).numpy() for batch in batches]
-        or [np.zeros((0, loaded.output_shape[-1]), np.float32)]
-    )
