@@ -166,7 +166,10 @@ def measure_scores(predictor: Predictor, images: np.ndarray, number: int, seed: 
         "shapes, shirts": other_shapes.draw_shapes(number, rng),
         "blots of noise": other_shapes.draw_noise(number, rng),
     }
-    lines = [_row(["test digits against", "AUROC", "others below 95 % of digits"]), _row(["---"] * 3)]
+    lines = [
+        _row(["test digits against", "AUROC", "others below 95 % of digits"]),
+        _row(["---"] * 3),
+    ]
     for name, drawn in others.items():
         scores = digit_scores(predictor.predict(drawn))
         wins = stats.mannwhitneyu(digits, scores).statistic / (len(digits) * len(scores))
