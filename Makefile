@@ -13,13 +13,16 @@ PYTHON ?= $(shell for p in $(CANDIDATES); do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 	2>/dev/null && echo $$p && break; done)
 
-.PHONY: help check-python train test test-slow test-wheel bench lint format clean
+.PHONY: help check-python train demo test test-slow test-wheel bench lint format clean
 
 help:  ## Lists the targets.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 train: $(BIN)/.installed  ## Trains; flags in ARGS="...".
 	$(BIN)/python scripts/train.py --strategy=mirrored $(ARGS)
+
+demo: $(BIN)/.installed  ## Serves a page to draw on; trains a run for it if there is none.
+	$(BIN)/python scripts/demo.py $(ARGS)
 
 test: $(BIN)/.installed-dev  ## Runs the tests that take seconds, on JOBS=2 cores.
 	$(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist loadfile $(ARGS)

@@ -27,6 +27,7 @@ _REQUIRED = [
     "tensorflow>=2.21,<2.22",
     "tensorflow-datasets>=4.9.10,<4.10",
     "tqdm>=4.66,<5",
+    "werkzeug>=3.1,<4",  # the page to draw on
 ]
 _TSNE = ["scikit-learn>=1.5,<2"]
 # Each runs, or writes, one of the formats of `mnist-lib export`.
@@ -76,7 +77,13 @@ setuptools.setup(
     # path, which type checkers can read, and of none an import hook, which they cannot.
     package_dir={"": "."},
     packages=setuptools.find_packages(include=["mnist_lib", "mnist_lib.*"]),
-    package_data={"mnist_lib": ["py.typed", "datasets/validation_manifest.json"]},
+    package_data={
+        "mnist_lib": [
+            "py.typed",
+            "datasets/validation_manifest.json",
+            *(f"serving/pages/*.{ending}" for ending in ("html", "css", "js")),
+        ]
+    },
     entry_points={"console_scripts": ["mnist-lib = mnist_lib.__main__:main"]},
     zip_safe=False,
     install_requires=_REQUIRED,

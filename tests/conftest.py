@@ -112,3 +112,14 @@ def pytest_runtest_makereport(item, call):
         for title, content in report.sections
     ]
     return report
+
+
+@pytest.fixture(scope="session")
+def fast_run(prepared_data, tmp_path_factory) -> pathlib.Path:
+    """A run of the default recipe, good enough to know digits that are drawn; half a minute."""
+    runs = tmp_path_factory.mktemp("runs")
+    config = mnist_lib.recipe(
+        "fast", dataset=prepared_data.name, data_dir=str(prepared_data.data_dir), download=False
+    )
+    mnist_lib.train_and_evaluate(config, runs / "fast")
+    return runs / "fast"

@@ -29,7 +29,9 @@ def run_script(script: str, *flags: str, cwd=None, **environment: str):
     return done.returncode, done.stdout, lines[-1]
 
 
-@pytest.mark.parametrize("script", ["train", "evaluate", "prepare_data", "launch", "benchmark"])
+@pytest.mark.parametrize(
+    "script", ["train", "evaluate", "prepare_data", "launch", "demo", "benchmark"]
+)
 def test_help_does_not_import_tensorflow(script):
     code = (
         "import runpy, sys, atexit;"

@@ -15,7 +15,8 @@ import sys
 import types
 
 COMMANDS = (
-    *("train", "evaluate", "predict", "export", "runs", "prepare_data", "launch", "visualize"),
+    *("train", "evaluate", "predict", "export", "demo"),
+    *("runs", "prepare_data", "launch", "visualize"),
 )
 
 
