@@ -2,7 +2,9 @@
 
 import gzip
 import io
+import pathlib
 import struct
+import sys
 import zlib
 
 import numpy as np
@@ -13,6 +15,10 @@ from mnist_lib import errors
 from mnist_lib.datasets import synthetic_digits
 from mnist_lib.serving import pictures
 from mnist_lib.serving.pictures import framing, lines
+
+sys.path.append(str(pathlib.Path(__file__).parents[1]))  # benchmarks/ is not installed
+
+from benchmarks import other_shapes, photo_simulation
 
 DIGITS = synthetic_digits.draw_digits(10, seed=5)[0][..., 0]
 
@@ -168,6 +174,19 @@ def test_a_blank_page_is_refused(level):
             find(np.clip(page, 0, 1))
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 50), (50, 1), (3, 3), (5, 200)])
+def test_pictures_too_small_for_a_digit_are_blank_or_give_one(shape):
+    rng = np.random.default_rng(0)
+    for picture in (np.zeros(shape, np.float32), rng.random(shape).astype(np.float32)):
+        try:
+            found = pictures.find_digit(picture)
+        except errors.CorruptDataError as error:
+            assert "is blank" in str(error)  # noqa: PT017
+        else:
+            assert picture.any()
+            assert found.image.shape == (28, 28)
+
+
 def test_wrong_arguments():
     picture = luminance(on_page(DIGITS[:1]))
     with pytest.raises(errors.ConfigError, match="background: 'grey' is not one of auto, light"):
@@ -238,3 +257,30 @@ def test_centring_is_that_of_mnist(originals_dir):
         rows, columns = np.flatnonzero(image.any(1)), np.flatnonzero(image.any(0))
         box = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         np.testing.assert_array_equal(framing.centred(box), image)
+
+
+def test_a_seed_decides_a_simulated_photo():
+    """And the finder sees the digit in one of each kind of paper."""
+    kinds = {}
+    for seed in range(12):
+        photo = photo_simulation.take_photo(DIGITS[:1], np.random.default_rng(seed))
+        kinds[photo.paper] = seed, photo.content
+    assert set(kinds) == {"plain", "ruled", "checked", "board"}
+    for paper, (seed, content) in kinds.items():
+        again = photo_simulation.take_photo(DIGITS[:1], np.random.default_rng(seed))
+        assert again.content == content
+        found = pictures.find_digit(pictures.read_picture(content))
+        assert found.background == ("dark" if paper == "board" else "light")
+        assert found.image[14, 14] < 60 < found.image.max()  # the hole of a zero
+
+
+def test_what_is_no_digit_is_drawn_as_digits_are_framed():
+    rng = np.random.default_rng(0)
+    for drawn in (
+        other_shapes.draw_letters(3, "report", rng),
+        other_shapes.draw_scribbles(3, rng),
+        other_shapes.draw_shapes(3, rng),
+        other_shapes.draw_noise(3, rng),
+    ):
+        assert drawn.shape == (3, 28, 28)
+        assert (drawn.max(axis=(1, 2)) > 100).all()

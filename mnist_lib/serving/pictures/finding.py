@@ -11,13 +11,15 @@ from scipy import ndimage
 from mnist_lib import choices, errors
 from mnist_lib.serving.pictures import framing, lines, paper
 
-_WORKING_SIDE = 640
+# The numbers were chosen by trial on simulated photos of MNIST's training images.
+_WORKING_SIDE = 640  # pixels; of a larger picture an average is looked through
 _EIGHT_NEIGHBOURS = np.ones((3, 3), bool)
 # Parts of one digit lie nearer to each other than this share of its longer side.
 _GAP = 0.15
 _LEAST_LEVEL = 0.6  # of its ink: less is a shadow or a line
 _LEAST_SIDE, _LEAST_PART = 5, 0.012  # pixels, and share of the picture: less is a speck
-_FULL_INK, _FLOOR, _EDGE, _MARGIN = 0.75, 0.1, 0.3, 3
+_FULL_INK, _FLOOR, _EDGE = 0.75, 0.1, 0.3  # quantile that becomes 1, what becomes 0, the box's
+_MARGIN = 3  # pixels around a part in which its soft edge lies
 _OFF_LINE, _LEAST_HEIGHT = 0.5, 0.4  # of the largest digit's height
 _LEAST_SHARE = 0.02  # of the ink of the largest part: less is dirt
 
@@ -156,15 +158,14 @@ class _Page:
         """Returns the parts of each digit of the line of the largest one, from left to right."""
         main = self.largest_group()
         line = self._edges_of(main)
+        is_whole = not self._at_border(self._boxes[main[0]])
         height = line[2] - line[0]
         groups: list[list[int]] = []
         for part in np.argsort(-self._mass):
             place = _edges(self._boxes[part])
             middle = (place[0] + place[2]) / 2
             in_line = line[0] - _OFF_LINE * height <= middle <= line[2] + _OFF_LINE * height
-            is_cut_off = self._at_border(self._boxes[part]) and not self._at_border(
-                self._boxes[main[0]]
-            )
+            is_cut_off = self._at_border(self._boxes[part]) and is_whole
             if is_cut_off or not in_line or not self._is_like(part, main[0]):
                 continue
             home = self._home(place, groups, height)
@@ -172,7 +173,7 @@ class _Page:
                 home.append(int(part))
             elif place[2] - place[0] >= _LEAST_HEIGHT * height:
                 groups.append([int(part)])
-        return sorted(groups, key=lambda group: self._edges_of(group)[1])
+        return sorted(groups or [main], key=lambda group: self._edges_of(group)[1])
 
     def _home(self, place: tuple, groups: list[list[int]], height: int) -> list[int] | None:
         """Returns the group that a part belongs to: one above or below it, or close to it."""

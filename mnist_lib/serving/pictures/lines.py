@@ -31,7 +31,8 @@ def _level_lines(ink: np.ndarray) -> np.ndarray:
     thickest = max(3, round(_THICKEST * max(ink.shape)))
     thin = ink & (_vertical_runs(ink) <= thickest)
     height, width = thin.shape
-    columns = np.arange(0, width, max(1, width // 96))
+    step = max(1, width // 96)
+    columns = np.arange(0, width, step)
     outer = max(1, len(columns) // 12)
     seen = thin[:, columns].any(axis=0)
     if seen.mean() < _LEAST_COVERAGE or not (seen[:outer].any() and seen[-outer:].any()):
@@ -57,7 +58,7 @@ def _level_lines(ink: np.ndarray) -> np.ndarray:
     beside[:, 1:] |= found[:, :-1]
     beside[:, :-1] |= found[:, 1:]
     near = beside[:, reach : reach + num_pairs].repeat(2, axis=1)[:, :height]
-    return near[np.minimum(np.arange(width) // columns[1], len(columns) - 1)].T & thin
+    return near[np.minimum(np.arange(width) // step, len(columns) - 1)].T & thin
 
 
 def _vertical_runs(mask: np.ndarray) -> np.ndarray:

@@ -120,7 +120,8 @@ def _evened(ink: np.ndarray) -> np.ndarray:
 def noise_floor(ink: np.ndarray) -> float:
     """Returns what paper hardly reaches by itself, a value of `ink`, float32 `[H, W]`."""
     # Of differences between neighbours, which strokes hardly take part in.
-    noise = 1.4826 / 2**0.5 * float(np.median(np.abs(np.diff(ink, axis=1))))
+    steps = np.diff(ink, axis=1) if ink.shape[1] > 1 else np.zeros(1)
+    noise = 1.4826 / 2**0.5 * float(np.median(np.abs(steps)))
     return max(_LEAST_CONTRAST, float(np.quantile(ink[::3, ::3], 0.25)) + 4 * noise)
 
 
