@@ -10,6 +10,7 @@ from mnist_lib.commands import figure_sources
 from mnist_lib.datasets import catalog
 from mnist_lib.inspection import figures, summaries
 from mnist_lib.models import activations
+from mnist_lib.serving import pictures
 from mnist_lib.serving.exports import formats
 from mnist_lib.training import augmentation, losses, optimizers
 
@@ -25,9 +26,21 @@ def _load_from_nothing(name, folder):
 
 
 def _small_dataset():
-    images, labels = np.zeros((3, 28, 28, 1), np.uint8), np.arange(3)
+    images = np.random.default_rng(0).integers(0, 256, (3, 28, 28, 1)).astype(np.uint8)
+    labels = np.arange(3)
     splits = [mnist_lib.Split(name, images, labels) for name in choices.NAMES["split"]]
     return mnist_lib.ImageDataset("small", *splits)
+
+
+def _project(name, _):
+    model = mnist_lib.build_model("mlp")
+    return figures.draw_embedding(model, _small_dataset().test, tuple("012"), projection=name)
+
+
+def _bar(on):
+    picture = np.zeros((60, 60), np.float32)
+    picture[15:45, 27:33] = 1
+    return 1 - picture if on == "light" else picture
 
 
 # How each is built; what builds takes the name and an empty folder.
@@ -47,6 +60,8 @@ BUILDERS = {
     ),
     "summaries": _summaries,
     "checkpoint": _load_from_nothing,
+    "projection": _project,
+    "background": lambda name, _: pictures.find_digit(_bar(on=name), background=name),
     "export_format": lambda name, _: formats.FORMATS[name],
     "figure": lambda name, _: (figure_sources.DRAW[name], getattr(figures, f"draw_{name}")),
 }

@@ -12,7 +12,6 @@ import numpy as np
 import tensorflow as tf
 
 from mnist_lib import errors
-from mnist_lib.datasets import catalog
 from mnist_lib.inspection.figures import layer_outputs
 from mnist_lib.runs import finished_runs, run_directory
 
@@ -43,9 +42,8 @@ class WatchedRun:
                 "28 x 28 x 1; choose another run",
             )
         run = run_directory.RunDirectory(path)
-        dataset = run.first_facts().get("dataset", finished_runs.load_config(path).dataset)
-        named = run.first_facts().get("class_names") or catalog.dataset_info(dataset).class_names
-        self.class_names = [str(name) for name in named]
+        config = finished_runs.load_config(path)
+        self.class_names = [str(name) for name in finished_runs.class_names(run, config)]
         self._shown = [layer for layer in model.layers if type(layer).__name__ not in _NOT_SHOWN]
         outputs = [layer_outputs.tensors_of(model, layer, "output")[0] for layer in self._shown]
         self._model = keras.Model(model.inputs, [*model.outputs, *outputs])
