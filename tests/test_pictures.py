@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFile
 from mnist_lib import errors
 from mnist_lib.datasets import synthetic_digits
 from mnist_lib.serving import pictures
-from mnist_lib.serving.pictures import framing, lines
+from mnist_lib.serving.pictures import framing, lines, reading
 
 sys.path.append(str(pathlib.Path(__file__).parents[1]))  # benchmarks/ is not installed
 
@@ -108,12 +108,12 @@ def test_kinds_of_pixels():
         assert abs(bottom - 101) <= 2
 
 
-def png_of_size(width: int, height: int) -> bytes:
+def png_of_size(width: int, height: int, colour: int = 0) -> bytes:
     def chunk(kind: bytes, data: bytes) -> bytes:
         checked = kind + data
         return struct.pack(">I", len(data)) + checked + struct.pack(">I", zlib.crc32(checked))
 
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
     data = zlib.compress(bytes(1000))
     parts = chunk(b"IHDR", header), chunk(b"IDAT", data), chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
@@ -134,6 +134,8 @@ JPEG = encoded(np.random.default_rng(0).integers(0, 255, (90, 90, 3)).astype(np.
         (encoded(FRAMES[0], save_all=True, append_images=FRAMES[1:]), "has 3 frames"),
         (encoded(FRAMES[0], "TIFF", save_all=True, append_images=FRAMES[1:]), "has 3 frames"),
         (png_of_size(20_000, 20_000), "more than 50,000,000 pixels"),
+        (png_of_size(7_000, 7_000, colour=6), "need 392 MB at once, more than 100"),
+        (png_of_size(7_000, 7_000, colour=2), "need 196 MB at once, more than 100"),
         (png_of_size(9_000, 9_000), "has 9,000 x 9,000 pixels, more than 50,000,000"),
         (
             encoded(Image.fromarray(np.full((9, 9), np.nan, np.float32)), "TIFF"),
@@ -142,13 +144,21 @@ JPEG = encoded(np.random.default_rng(0).integers(0, 255, (90, 90, 3)).astype(np.
     ],
 )
 def test_what_is_no_picture_gets_a_line(content, message, tmp_path, monkeypatch):
-    if "50,000,000" in message:
+    if "more than" in message:
         monkeypatch.setattr(ImageFile.ImageFile, "load", None)  # nothing is decoded
     (tmp_path / "x.png").write_bytes(content)
     with pytest.raises(errors.CorruptDataError, match=message) as caught:
         pictures.read_picture(tmp_path / "x.png")
     assert str(caught.value).startswith(f"{tmp_path}/x.png: ")
     assert "\n" not in str(caught.value)
+
+
+def test_a_progressive_jpeg_is_bounded_by_what_its_passes_need(monkeypatch):
+    picture = np.random.default_rng(0).integers(0, 255, (90, 90, 3)).astype(np.uint8)
+    monkeypatch.setattr(reading, "MOST_BYTES", 90 * 90 * 6 - 1)
+    assert pictures.read_picture(encoded(picture, "JPEG")).shape == (90, 90)
+    with pytest.raises(errors.CorruptDataError, match="at once"):
+        pictures.read_picture(encoded(picture, "JPEG", progressive=True))
 
 
 def test_what_is_not_there_or_no_file(tmp_path):

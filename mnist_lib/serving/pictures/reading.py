@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
+import concurrent.futures
 import io
 import os
 import pathlib
-import threading
 import typing
 import warnings
 
@@ -16,11 +15,13 @@ from PIL import Image
 from mnist_lib import errors, os_errors, paths
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
-# 50 megapixels, as large as phones take: decoded with transparency they need 200 MB.
+# As large as phones take: their JPEG files are decoded at the size that is used.
 MOST_PIXELS = 50_000_000
+MOST_BYTES = 100_000_000  # of all pixels, where a decoder has to hold them at once
 LONGEST_SIDE = 2048  # of what is returned; larger pictures are averaged down
 _LARGE = 4_000_000  # pixels, from which on memory and not speed decides
-_one_large_at_a_time = threading.Lock()
+# One at a time, and in one thread: of what each thread frees, malloc keeps much for it.
+_large_ones = concurrent.futures.ThreadPoolExecutor(1, "large-pictures")
 _WITH_ALPHA = ("LA", "PA", "RGBA", "La", "RGBa")
 _ASK = "Save it again as a PNG or JPEG."
 
@@ -40,8 +41,9 @@ def read_picture(source: str | os.PathLike[str] | bytes) -> np.ndarray:
 
     Raises:
       DataNotFoundError: there is no such file, or it cannot be read.
-      CorruptDataError: it is no picture, is broken off, has more than 50,000,000 pixels (its
-        header tells; nothing is decoded), or several frames.
+      CorruptDataError: it is no picture, is broken off, has more than 50,000,000 pixels or
+        needs more than 100 MB for them (its header tells; nothing is decoded), or several
+        frames.
     """
     if isinstance(source, bytes):
         return _read(io.BytesIO(source), "picture")
@@ -61,6 +63,8 @@ def _read(stream: typing.BinaryIO, name: pathlib.Path | str) -> np.ndarray:
             warnings.simplefilter("ignore")  # of sizes, which are checked here, and of odd tags
             with Image.open(stream, formats=FORMATS) as image:
                 _check_header(image, name)
+                if image.width * image.height > _LARGE:
+                    return _large_ones.submit(_luminance, image, name).result()
                 return _luminance(image, name)
     except errors.MnistLibError:
         raise
@@ -86,6 +90,12 @@ def _check_header(image: Image.Image, name: pathlib.Path | str) -> None:
             f"{name}: has {width:,} x {height:,} pixels, more than {MOST_PIXELS:,}. Make it "
             "smaller."
         )
+    needed = width * height * _bytes_per_pixel(image)
+    if needed > MOST_BYTES:
+        raise errors.CorruptDataError(
+            f"{name}: has {width:,} x {height:,} pixels that need {needed // 1_000_000:,} MB at "
+            f"once, more than {MOST_BYTES // 1_000_000}. Make it smaller, or save it as a JPEG."
+        )
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # phones keep a preview behind the photo
         raise errors.CorruptDataError(
@@ -93,21 +103,27 @@ def _check_header(image: Image.Image, name: pathlib.Path | str) -> None:
         )
 
 
+def _bytes_per_pixel(image: Image.Image) -> int:
+    """Returns how much of memory decoding a picture takes at once."""
+    if image.format in ("JPEG", "MPO"):
+        # A progressive one comes in passes over all of its coefficients, 16 bits each.
+        return 2 * len(image.getbands()) if image.info.get("progressive") else 0
+    # Pillow has a byte for a pixel of one 8 bit channel, else 4. Others than these are converted
+    # first, and what is transparent is multiplied by its opacity to be averaged.
+    return {"1": 1, "L": 1, "RGB": 4, "P": 9, "RGBA": 8}.get(image.mode, 12)
+
+
 def _luminance(image: Image.Image, name: pathlib.Path | str) -> np.ndarray:
     """Decodes a picture to float32 `[H, W]` in 0..1."""
     if max(image.size) > LONGEST_SIDE:
         image.draft(None, (LONGEST_SIDE, LONGEST_SIDE))  # of a JPEG decodes only what is used
-    large = (
-        _one_large_at_a_time if image.width * image.height > _LARGE else contextlib.nullcontext()
-    )
-    with large:
-        image.load()
-        orientation = image.getexif().get(0x0112)
-        if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-            return _turned(_deep(image, name), orientation)
-        has_alpha = image.mode in _WITH_ALPHA or "transparency" in image.info
-        wanted = "RGBA" if has_alpha else "L" if image.mode == "L" else "RGB"
-        shown = _reduced(image if image.mode == wanted else image.convert(wanted))
+    image.load()
+    orientation = image.getexif().get(0x0112)
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        return _turned(_deep(image, name), orientation)
+    has_alpha = image.mode in _WITH_ALPHA or "transparency" in image.info
+    wanted = "RGBA" if has_alpha else "L" if image.mode == "L" else "RGB"
+    shown = _reduced(image if image.mode == wanted else image.convert(wanted))
     grey = _on_what_contrasts(shown) if has_alpha else shown.convert("L")
     return _turned(np.asarray(grey, np.float32) / np.float32(255), orientation)
 
