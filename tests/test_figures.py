@@ -645,7 +645,12 @@ def run(prepared_data, tmp_path_factory) -> pathlib.Path:
 
 def _sources(*workdirs: pathlib.Path, split: str = "test", **fields):
     return figure_sources.FigureSources(
-        tuple(map(str, workdirs)), fields, split=split, checkpoint="last", augmentation="full"
+        tuple(map(str, workdirs)),
+        fields,
+        split=split,
+        checkpoint="last",
+        augmentation="full",
+        projection="pca",
     )
 
 
