@@ -612,8 +612,15 @@ def test_a_name_that_is_to_be_written_first_is_not_guessed(tmp_path):
 def test_closed_and_broken_streams_get_no_traceback(line, tmp_path):
     ours = f"PYTHONPATH={PACKAGE.parent} {sys.executable} -m mnist_lib"
     line = "set -o pipefail; " + line.format(ours=ours)
+    # Python's streams hold back what they could not write, but where it is told not to.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     done = subprocess.run(
-        ["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False
+        ["bash", "-c", line],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     listed = (0, os.EX_USAGE, os.EX_CANTCREAT, os.EX_IOERR, 3)
     assert done.returncode in listed, done.stderr

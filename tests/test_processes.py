@@ -267,7 +267,7 @@ build()
 
 
 def test_a_fork_of_a_process_that_used_tensorflow_is_refused_it():
-    done = run_python(_FORKS)
+    done = run_python(_FORKS, PYTHONUNBUFFERED="1")  # else a fork prints what its parent held
     lines = done.stdout.splitlines()
     refused = "start_method: this process was forked from one that had used TensorFlow, which"
     assert [line.startswith(refused) for line in (lines[3], lines[5])] == [True, True], done.stderr

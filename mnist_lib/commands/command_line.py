@@ -106,17 +106,21 @@ def _end_with(action: Callable[[], None]) -> typing.NoReturn:
         sys.stderr.flush()
     except BrokenPipeError:
         code = os.EX_IOERR
-        for stream in (sys.stdout, sys.stderr):  # else Python complains of them at its end
-            with contextlib.suppress(BrokenPipeError):
-                stream.flush()
-                continue
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     except OSError as error:  # a full disk, for instance, below standard output
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         with contextlib.suppress(OSError):
             print(f"error: {os_errors.unwritable(error, 'standard output', '')}", file=sys.stderr)
         code = os.EX_IOERR
+    for stream in (sys.stdout, sys.stderr):
+        _discard_unwritable(stream)
     sys.exit(code)
+
+
+def _discard_unwritable(stream: typing.TextIO) -> None:
+    """Leads a stream nowhere if it cannot be written, else Python fails on it at its end."""
+    with contextlib.suppress(OSError):
+        stream.flush()
+        return
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _open_standard_streams() -> None:
