@@ -127,7 +127,8 @@ spec.loader.exec_module(module)
 for artefact in artefacts:
     images = np.load(artefact + ".images.npy")
     probabilities, labels = module.load(artefact)(images)
-    assert (labels == probabilities.argmax(-1)).all()
+    # In int8 the largest probabilities can be equal where the logits are not.
+    assert (probabilities[np.arange(len(labels)), labels] == probabilities.max(-1)).all()
     np.save(artefact + ".npy", probabilities)
 """
 
