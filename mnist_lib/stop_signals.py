@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,7 +23,13 @@ def stopping() -> tuple[signal.Signals, ...]:
 
 @contextlib.contextmanager
 def handled_by(handler: Callable[[int, Any], None]) -> Iterator[None]:
-    """Has a function called for each of them; only the main thread can say so."""
+    """Has a function called for each of them; only the main thread can say so.
+
+    In another thread nothing is changed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     previous = {number: signal.signal(number, handler) for number in stopping()}
     try:
         yield

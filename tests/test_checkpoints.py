@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import mnist_lib
-from mnist_lib.runs import checkpoints
+from mnist_lib.runs import checkpoint_files, checkpoints
 
 
 class _Saved:
@@ -45,7 +45,7 @@ def saved(tmp_path):
 
 def test_round_trip_keeps_the_newest_three(saved):
     saved.save(40)
-    assert checkpoints.checkpoint_steps(saved.folder) == [20, 30, 40]
+    assert checkpoint_files.steps_in(saved.folder) == [20, 30, 40]
     assert saved.restore() == 40
     assert tf.train.latest_checkpoint(str(saved.folder)).endswith("ckpt-40")
 
@@ -165,7 +165,7 @@ def test_checkpoints_of_a_lost_stretch_do_not_crowd_out_a_new_one(tmp_path):
     """After a restart at an earlier step, what is saved then is the newest."""
     saved = _Saved(tmp_path / "checkpoints", steps=(100, 200, 300))
     saved.save(50)
-    assert checkpoints.checkpoint_steps(saved.folder) == [50]
+    assert checkpoint_files.steps_in(saved.folder) == [50]
     assert saved.restore() == 50
 
 

@@ -4,10 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
+from mnist_lib import stop_signals
 from mnist_lib.runs import interruption
 
 _TWICE = """
@@ -51,6 +53,20 @@ def test_nohup_is_respected():
             assert stop.reason == "SIGTERM"
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_another_thread_changes_no_handler():
+    before = signal.getsignal(signal.SIGTERM)
+    during = []
+
+    def look():
+        with stop_signals.handled_by(lambda *_: None):
+            during.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    assert during == [before]
 
 
 _OUTSIDE_OF_TRAINING = """

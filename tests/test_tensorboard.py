@@ -95,8 +95,8 @@ def _text(browser) -> str:
     return text
 
 
-def _open(browser, address: str, page: str, *wanted: str, query: str = ""):
-    """Opens a page and waits until all texts are on it; returns its text."""
+def _assert_shown(browser, address: str, page: str, *wanted: str, query: str = ""):
+    """Opens a page and asserts that all texts come to be on it; returns its text."""
     browser.get("about:blank")
     browser.get(f"{address}?darkMode=false{query}#{page}")
     text = ""
@@ -117,7 +117,7 @@ def _open(browser, address: str, page: str, *wanted: str, query: str = ""):
 
 def test_train_and_validation_are_in_one_chart(browser, address):
     query = "&tagFilter=metrics%2Floss"
-    _open(browser, address, "timeseries", r"metrics\s*/loss", "first/train", query=query)
+    _assert_shown(browser, address, "timeseries", r"metrics\s*/loss", "first/train", query=query)
     cards = tensorboard_server.wait_until(lambda: browser.execute_script(DEEP, "scalar-card"))
     (card,) = cards
     # The table below the chart has a row for each line in it.
@@ -130,11 +130,15 @@ def test_train_and_validation_are_in_one_chart(browser, address):
 
 
 def test_the_custom_layout_has_its_charts(browser, address):
-    _open(browser, address, "custom_scalars", "Training", "Loss", "Accuracy", "Learning rate")
+    _assert_shown(
+        browser, address, "custom_scalars", "Training", "Loss", "Accuracy", "Learning rate"
+    )
 
 
 def test_pictures_are_shown(browser, address):
-    _open(browser, address, "images", "errors/confusion_matrix", "errors/most_confident", "input")
+    _assert_shown(
+        browser, address, "images", "errors/confusion_matrix", "errors/most_confident", "input"
+    )
     images = tensorboard_server.wait_until(
         lambda: [
             image.get_attribute("src")
@@ -146,26 +150,30 @@ def test_pictures_are_shown(browser, address):
 
 
 def test_histograms_of_weights_and_gradients_are_shown(browser, address):
-    _open(browser, address, "histograms", "weights/dense1/kernel|dense1/kernel", "gradients")
+    _assert_shown(
+        browser, address, "histograms", "weights/dense1/kernel|dense1/kernel", "gradients"
+    )
     assert tensorboard_server.wait_until(lambda: browser.execute_script(DEEP, "path"))
 
 
 def test_a_precision_recall_curve_per_class_is_shown(browser, address):
-    _open(browser, address, "pr_curves", "precision_recall/0", "first/test", "second/test")
+    _assert_shown(browser, address, "pr_curves", "precision_recall/0", "first/test", "second/test")
 
 
 def test_hparams_compares_the_runs(browser, address):
-    text = _open(browser, address, "hparams", "first", "second", "validation accuracy", "0.003")
+    text = _assert_shown(
+        browser, address, "hparams", "first", "second", "validation accuracy", "0.003"
+    )
     assert "learning_rate" in text
 
 
 def test_the_projector_has_its_points(browser, address, small_dataset):
     count = len(small_dataset.test)
-    _open(browser, address, "projector", rf"Points:\s*{count}\b", r"Dimension:\s*512")
+    _assert_shown(browser, address, "projector", rf"Points:\s*{count}\b", r"Dimension:\s*512")
 
 
 def test_the_graph_of_layers_has_names(browser, address):
-    _open(browser, address, "graphs", "Main Graph|Graph")
+    _assert_shown(browser, address, "graphs", "Main Graph|Graph")
     served = tensorboard_server.answer_of(f"{address}data/plugin/graphs/info")
     assert b"keras" in served
     graph = tensorboard_server.answer_of(
@@ -180,4 +188,6 @@ def test_the_graph_of_layers_has_names(browser, address):
 
 
 def test_the_text_says_what_the_run_is(browser, address):
-    _open(browser, address, "text", "SHA-256 of train", "parameters", "669,706", "learning_rate")
+    _assert_shown(
+        browser, address, "text", "SHA-256 of train", "parameters", "669,706", "learning_rate"
+    )

@@ -4,6 +4,7 @@ mnist-lib demo                       # the runs in runs/; trains one if there is
 mnist-lib demo --workdir=runs/mine --port=8080
 """
 
+import contextlib
 from collections.abc import Sequence
 
 from absl import flags as absl_flags
@@ -36,7 +37,7 @@ def _demo() -> None:
 
     runs = paths.local("runs", FLAGS.runs)
     workdir = None if FLAGS.workdir is None else paths.local("workdir", FLAGS.workdir)
-    with addresses.until_told_to_stop():
+    with contextlib.suppress(KeyboardInterrupt):  # a server that is told to stop is done
         listening = addresses.listen(FLAGS.host, FLAGS.port)
         startup.start_tensorflow(report_devices=False)
         from mnist_lib.serving.demo import server

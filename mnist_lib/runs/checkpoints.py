@@ -117,7 +117,7 @@ class CheckpointDirectory:
                 "write, and start again with the same --workdir; older ones are untouched."
             ) from error
         # Later steps are of a stretch that was lost: damaged, or of a run that was killed.
-        steps = checkpoint_steps(self.directory)
+        steps = checkpoint_files.steps_in(self.directory)
         kept = [kept for kept in steps if kept <= step][-self._max_to_keep :]
         for other in set(steps) - set(kept):
             checkpoint_files.remove(self.directory, other)
@@ -131,7 +131,7 @@ class CheckpointDirectory:
         Raises:
           CheckpointError: there are checkpoints, and none is whole or fits; or there were.
         """
-        steps = checkpoint_steps(self.directory)
+        steps = checkpoint_files.steps_in(self.directory)
         unfinished = checkpoint_files.unfinished_step(self.directory)
         if unfinished is not None:
             _logger.warning(
@@ -167,11 +167,6 @@ class CheckpointDirectory:
             _logger.warning(text, path, newest)
 
 
-def checkpoint_steps(directory: pathlib.Path) -> list[int]:
-    """Returns the steps of which there are checkpoints in `directory`, ascending."""
-    return checkpoint_files.steps_in(directory)
-
-
 def checkpoint_problem(prefix: pathlib.Path) -> str | None:
     """Reads a whole checkpoint and says what is wrong with it; None: nothing.
 
@@ -202,7 +197,7 @@ def newest_whole_prefix(directory: pathlib.Path) -> pathlib.Path:
       CheckpointError: there is none.
     """
     damage: list[str] = []
-    for prefix in (directory / f"ckpt-{step}" for step in reversed(checkpoint_steps(directory))):
+    for prefix in _newest_first(directory):
         problem = checkpoint_problem(prefix)
         if problem is None:
             for line in damage:
@@ -217,13 +212,17 @@ def newest_whole_prefix(directory: pathlib.Path) -> pathlib.Path:
 
 def newest_value(directory: pathlib.Path, name: str) -> float | None:
     """Returns a scalar of the newest whole checkpoint in a folder; None if there is none."""
-    prefixes = (directory / f"ckpt-{step}" for step in reversed(checkpoint_steps(directory)))
-    for prefix in prefixes:
+    for prefix in _newest_first(directory):
         if checkpoint_problem(prefix) is None:
             with paths.for_tensorflow(directory) as folder:
                 key = f"{name}/.ATTRIBUTES/VARIABLE_VALUE"
                 return float(tf.train.load_variable(str(folder / prefix.name), key))
     return None
+
+
+def _newest_first(directory: pathlib.Path) -> list[pathlib.Path]:
+    steps = checkpoint_files.steps_in(directory)
+    return [directory / f"ckpt-{step}" for step in reversed(steps)]
 
 
 def step_of(prefix: pathlib.Path) -> int:

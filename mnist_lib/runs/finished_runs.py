@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from mnist_lib import choices, errors, paths, runtime
 from mnist_lib.datasets import catalog, loading
-from mnist_lib.runs import checkpoints, configured, own_parts, run_directory
+from mnist_lib.runs import checkpoint_files, checkpoints, configured, own_parts, run_directory
 from mnist_lib.runs.config import TrainConfig
 from mnist_lib.training import losses, own_metrics
 from mnist_lib.training.metrics import EvalMetrics
@@ -89,7 +89,7 @@ def load_model(
         raise errors.ConfigError(
             "checkpoint", f"{run.path} has no best: nothing has been validated there"
         )
-    if not checkpoints.checkpoint_steps(folder):
+    if not checkpoint_files.steps_in(folder):
         raise errors.CheckpointError(
             f"{run.path}: has no checkpoint, the run has not come so far. Go on with it, or pass "
             "the --workdir of another."

@@ -117,7 +117,7 @@ class SavedState:
         """Checks that what was restored is of this run, whatever the files beside it say."""
         saved = json.loads(self.state.configuration.numpy())
         resuming.check_resumable(
-            TrainConfig(**saved["config"]),
+            TrainConfig.from_json(json.dumps(saved["config"])),
             self._config,
             self._data_facts["num_train"],
             started_as=f"saved in {self._latest.directory / f'ckpt-{step}'}",

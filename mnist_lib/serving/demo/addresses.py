@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import ipaddress
-import signal
 import socket
 import urllib.parse
-from collections.abc import Iterator
 
 from mnist_lib import errors, os_errors
 
@@ -75,18 +73,3 @@ def is_for_us(asked: str, host: str) -> bool:
     with contextlib.suppress(ValueError):
         return bool(ipaddress.ip_address(name)) and ipaddress.ip_address(host).is_unspecified
     return False
-
-
-@contextlib.contextmanager
-def until_told_to_stop() -> Iterator[None]:
-    """Ends the block, without an error, at SIGINT or SIGTERM."""
-
-    def stop(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        with contextlib.suppress(KeyboardInterrupt):
-            yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

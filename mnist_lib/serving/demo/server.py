@@ -39,7 +39,7 @@ def serve(
     workdir: pathlib.Path | None = None,
     data: Mapping[str, Any] | None = None,
 ) -> None:
-    """Serves until a signal (`addresses.until_told_to_stop`) ends it.
+    """Serves until KeyboardInterrupt ends it, as commands raise it at a signal.
 
     Args:
       listening: what `addresses.listen` has returned.
