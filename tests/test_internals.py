@@ -206,3 +206,21 @@ def test_coordination_service(method, arguments):
 def test_coordinated_job():
     job = coordination_config_pb2.CoordinatedJob(name="worker", num_tasks=2)
     assert (job.name, job.num_tasks) == ("worker", 2)
+
+
+def test_with_graph_control_flow():
+    """A user's `if` on a tensor works in a step that is traced without AutoGraph."""
+
+    def own(x):
+        if x > 0:
+            return x
+        return -x
+
+    converted = tensorflow_internals.with_graph_control_flow(own)
+
+    @tf.function(autograph=False)
+    def step(x):
+        return converted(x)
+
+    assert step(tf.constant(-2.0)) == step(tf.constant(2.0)) == 2.0
+    assert converted.__name__ == "own"

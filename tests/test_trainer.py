@@ -343,3 +343,29 @@ def test_xla_with_synchronised_batch_normalisation_is_refused_in_one_line():
         model, optimizer = mnist_lib.build_model("fast_cnn"), keras.optimizers.SGD(0.1)
     with pytest.raises(mnist_lib.errors.ConfigError, match="jit_compile: XLA cannot compile bn1"):
         mnist_lib.Trainer(model, optimizer, strategy=strategy, jit_compile=True)
+
+
+def test_a_step_of_ours_is_traced_without_autograph(small_dataset, monkeypatch):
+    """AutoGraph leaves a file for each function in the temporary folder of a killed process."""
+    from tensorflow.python.autograph.pyct import loader
+
+    written = []
+    load_source = loader.load_source
+    monkeypatch.setattr(
+        loader, "load_source", lambda *args: written.append(args[0]) or load_source(*args)
+    )
+    model = mnist_lib.build_model("linear")
+    trainer = mnist_lib.Trainer(model, mnist_lib.build_optimizer("sgd", 0.1))
+    trainer.train(small_dataset.train, 2, 50)
+    mnist_lib.Evaluator(model).evaluate(small_dataset.validation)
+    assert not written
+
+    def own(targets, outputs):
+        if tf.reduce_sum(outputs) > 0:  # needs it
+            outputs *= 2
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(targets, outputs)
+
+    mnist_lib.Trainer(model, mnist_lib.build_optimizer("sgd", 0.1), loss=own).train(
+        small_dataset.train, 2, 50
+    )
+    assert len(written) == 1

@@ -123,6 +123,7 @@ def index_batches(
     start = start_step * batch_size
     start_epoch, start_offset = divmod(start, num_examples)
 
+    @tf.autograph.experimental.do_not_convert
     def permutation(epoch: tf.Tensor) -> tf.Tensor:
         key = tf.stack([tf.constant(seed, tf.int64), epoch])
         indices = tf.range(num_examples, dtype=tf.int64)
@@ -141,6 +142,7 @@ def _gather(
     """Turns batches of indices into images and labels, and a mask of those in the split."""
     images, labels = tf.constant(split.images), tf.constant(split.labels, tf.int32)
 
+    @tf.autograph.experimental.do_not_convert
     def examples(batch: tf.Tensor) -> tuple[tf.Tensor, ...]:
         # Rows are chosen here, so that nobody gathers the images of others.
         batch = batch if rows is None else batch[rows]

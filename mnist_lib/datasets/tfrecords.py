@@ -61,6 +61,7 @@ def read_shard(shard: Shard, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
     return images, labels
 
 
+@tf.autograph.experimental.do_not_convert
 def _decode(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Decodes serialised examples `[B]` to uint8 `[B, 28, 28, 1]` and int32 `[B]`."""
     features = tf.io.parse_example(

@@ -54,7 +54,7 @@ class Workers:
         self.strategy = strategy
         self._timeout_seconds = timeout_seconds
         self._cluster = clusters.cluster_of(strategy)
-        self._gather_bytes = tf.function(self._gather)
+        self._gather_bytes = tf.function(self._gather, autograph=False)
 
     @property
     def is_chief(self) -> bool:

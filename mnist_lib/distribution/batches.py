@@ -33,7 +33,12 @@ def distribute_batches(batches: tf.data.Dataset, strategy: tf.distribute.Strateg
     def rows_of_batches(rows: slice) -> tf.data.Dataset:
         if rows == slice(0, batch_size):
             return batches
-        return batches.map(lambda *element: tf.nest.map_structure(lambda x: x[rows], element))
+
+        @tf.autograph.experimental.do_not_convert
+        def chosen(*element):
+            return tf.nest.map_structure(lambda x: x[rows], element)
+
+        return batches.map(chosen)
 
     return distribute_rows(rows_of_batches, batch_size, strategy)
 

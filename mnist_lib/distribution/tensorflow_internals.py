@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import tensorflow as tf
 from tensorflow.compiler.xla.tsl.protobuf import coordination_config_pb2
+from tensorflow.python.autograph.core import ag_ctx
+from tensorflow.python.autograph.impl import api
 from tensorflow.python.eager import context
 from tensorflow.python.framework import config as framework_config
 
@@ -103,3 +106,13 @@ def input_devices_kept(strategy: tf.distribute.Strategy) -> Iterator[None]:
         yield
     finally:
         extended._input_workers_devices = before
+
+
+def with_graph_control_flow(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Has `if` and `for` on tensors work in a user's function, as in any `tf.function`.
+
+    Our own steps are traced without AutoGraph: it takes a third of the time that tracing takes,
+    and leaves a file in the temporary folder for each function if the process is killed.
+    """
+    enabled = ag_ctx.ControlStatusCtx(ag_ctx.Status.ENABLED)
+    return api.tf_convert(function, enabled, user_requested=True)

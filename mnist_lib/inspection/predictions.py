@@ -88,7 +88,9 @@ def predict_split(
 ) -> Predictions:
     """Returns what a model of images to logits `[N, C]` says of a split."""
     forward = tf.function(
-        lambda batch: tf.nn.softmax(model(batch, training=False)), reduce_retracing=True
+        lambda batch: tf.nn.softmax(model(batch, training=False)),
+        autograph=False,
+        reduce_retracing=True,
     )
     starts = range(0, len(split), _BATCH_SIZE)
     parts = [forward(tf.constant(split.images[i : i + _BATCH_SIZE])).numpy() for i in starts]

@@ -62,7 +62,7 @@ class GradientProbe:
             for variable, gradient in zip(variables, found, strict=True)
         }
 
-    @tf.function
+    @tf.function(autograph=False)
     def _compute(self) -> list[tf.Tensor]:
         variables = [variable.value for variable in self._model.trainable_variables]
         with tf.GradientTape() as tape:

@@ -57,6 +57,7 @@ class Predictor:
         self.kind = inputs.ImageKind(shape, dtype, are_digits, dataset)
         self._forward = tf.function(
             lambda batch: tf.nn.softmax(model(batch, training=False)),
+            autograph=False,
             input_signature=[tf.TensorSpec((None, *shape), dtype)],
         )
 

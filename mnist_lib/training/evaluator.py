@@ -115,7 +115,7 @@ class Evaluator:
         if not isinstance(data, tf.data.Dataset):
             return data, False
         batch_checks.check_fits(self._model, data, loss=self._loss_given)
-        padded = data.rebatch(size).map(self._pad)
+        padded = data.rebatch(size).map(tf.autograph.experimental.do_not_convert(self._pad))
         return distributed.distribute_batches(padded, self.strategy), True
 
     def _pad(self, *batch: Any):
@@ -129,7 +129,7 @@ class Evaluator:
 
         return *tf.nest.map_structure(fill, batch), tf.range(self._batch_size) < num_rows
 
-    @tf.function
+    @tf.function(autograph=False)
     def _evaluate_batch(self, batch, is_masked: bool) -> list[tf.Tensor]:
         def on_replica(*parts) -> tuple[tf.Tensor, ...]:
             *element, mask = parts if is_masked else (*parts, None)

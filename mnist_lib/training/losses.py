@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from mnist_lib import choices, errors
 from mnist_lib.datasets import batch_checks
+from mnist_lib.distribution import tensorflow_internals
 
 # Targets and outputs of a model to a float loss [B]; of a classifier integer labels [B] and
 # float logits [B, C].
@@ -79,6 +80,7 @@ def smoothed_cross_entropy(label_smoothing: float) -> PerExampleLoss:
     if label_smoothing == 0:
         return cross_entropy
 
+    @tf.autograph.experimental.do_not_convert
     def loss(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         log_probabilities = tf.nn.log_softmax(logits)
         uniform = -tf.reduce_mean(log_probabilities, axis=-1)
@@ -88,7 +90,7 @@ def smoothed_cross_entropy(label_smoothing: float) -> PerExampleLoss:
 
 
 def per_example_loss(loss: Loss) -> PerExampleLoss:
-    """Returns the loss function for a name; a function is returned as it is.
+    """Returns the loss function for a name; a function is returned, to be traced.
 
     Args:
       loss: a name, a function, or one of them per output, whose losses are added up.
@@ -109,7 +111,7 @@ def per_example_loss(loss: Loss) -> PerExampleLoss:
             f"{loss} averages over its own replica's images; make it with reduction='none', "
             "so that the sum can be divided by the global batch size",
         )
-    return loss
+    return tensorflow_internals.with_graph_control_flow(loss)
 
 
 def _of_one_output(name: str) -> PerExampleLoss:

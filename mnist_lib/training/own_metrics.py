@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from mnist_lib import choices, errors
+from mnist_lib.distribution import tensorflow_internals
 from mnist_lib.training import trainable
 from mnist_lib.training.metrics import Value
 
@@ -79,7 +80,7 @@ class _Metric:
             self.keras_metric = metric
             trainable.check_scope(metric.variables, "metrics")
         elif callable(metric):
-            self._function = metric
+            self._function = tensorflow_internals.with_graph_control_flow(metric)
             name = getattr(metric, "__name__", type(metric).__name__)
             self.keras_metric = keras.metrics.Mean(name, dtype="float64")
         else:

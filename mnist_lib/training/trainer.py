@@ -30,14 +30,11 @@ from mnist_lib.training import (
     own_errors,
     portions,
     replica_step,
+    step_sums,
     trainable,
 )
 from mnist_lib.training.metrics import TrainMetrics
 from mnist_lib.training.targets import Batch
-
-# Of `_train_steps`: the fields of `TrainMetrics` but the first.
-_KINDS = ("int64", "int64", "float64", "float64", "float64", "int64")
-_SUMS = tuple(tf.TensorSpec([], kind) for kind in _KINDS)
 
 
 class Trainer:
@@ -153,7 +150,7 @@ class Trainer:
         trainable.check_flags(self.model, self._trainable_flags)
         with own_errors.as_raised():
             count = tf.TensorSpec([], tf.int64)
-            traced = self._train_steps.get_concrete_function(batches, count, _SUMS)
+            traced = self._train_steps.get_concrete_function(batches, count, step_sums.SPECS)
         trainable.check_state_updates(self._updated_state, self._accumulation_steps)
         return traced.graph
 
@@ -184,12 +181,12 @@ class Trainer:
         batches = distributed.iterator_over(data, self.strategy)
         self.trace(batches)
         before = self.step
-        sums = tuple(tf.zeros([], spec.dtype) for spec in _SUMS)
+        sums = step_sums.zeros()
         try:
             with own_errors.as_raised(), losses.label_errors():
                 for portion in portions.portions(num_steps):
                     sums = self._train_steps(batches, tf.constant(portion, tf.int64), sums)
-                    int(sums[-1])  # the portion is over when its values are there
+                    int(sums.first_nonfinite_step)  # the portion is over when its values are there
         except tf.errors.OutOfRangeError as error:
             raise errors.ConfigError(
                 "batches",
@@ -199,13 +196,13 @@ class Trainer:
         trainable.warn_of_drift(self._updated_state, self.strategy)
         return TrainMetrics.of_sums(num_steps, *(value.numpy().item() for value in sums))
 
-    @tf.function
+    @tf.function(autograph=False)
     def _train_steps(
-        self, batches, num_steps: tf.Tensor, sums: tuple[tf.Tensor, ...]
-    ) -> tuple[tf.Tensor, ...]:
+        self, batches, num_steps: tf.Tensor, sums: step_sums.StepSums
+    ) -> step_sums.StepSums:
         """Takes steps and adds what they amount to."""
-        examples, correct, loss_sum, objective_sum, norm, first_bad = sums
-        for _ in tf.range(num_steps):
+
+        def take_one(taken: tf.Tensor, sums: step_sums.StepSums):
             with (
                 keras_internals.tracing_a_step(self.model, self.optimizer),
                 keras_internals.state_updates_noted(self.model, self._updated_state),
@@ -213,13 +210,10 @@ class Trainer:
                 results = self.strategy.run(self._replica_step, args=(next(batches),))
             # All replicas return the same global values: take the first local one.
             local = [self.strategy.experimental_local_results(value)[0] for value in results]
-            loss, objective, batch_correct, batch_examples, norm, is_bad, step = local
-            loss_sum += loss * tf.cast(batch_examples, tf.float64)
-            objective_sum += objective * tf.cast(batch_examples, tf.float64)
-            correct += batch_correct
-            examples += batch_examples
-            first_bad = tf.where((first_bad == 0) & is_bad, step, first_bad)
-        return examples, correct, loss_sum, objective_sum, norm, first_bad
+            return taken + 1, sums.with_step(*local)
+
+        start = tf.constant(0, num_steps.dtype)
+        return tf.while_loop(lambda taken, _: taken < num_steps, take_one, (start, sums))[1]
 
     def _replica_step(self, batch) -> tuple[tf.Tensor, ...]:
         """One step on this replica's rows; returns values of the global batch."""

@@ -47,7 +47,9 @@ class WatchedRun:
         self._shown = [layer for layer in model.layers if type(layer).__name__ not in _NOT_SHOWN]
         outputs = [layer_outputs.tensors_of(model, layer, "output")[0] for layer in self._shown]
         self._model = keras.Model(model.inputs, [*model.outputs, *outputs])
-        self._forward = tf.function(lambda images: self._model(images, training=False))
+        self._forward = tf.function(
+            lambda images: self._model(images, training=False), autograph=False
+        )
         self._lock = threading.Lock()
 
     def look(self, image: np.ndarray) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def load(path: str) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
     tf.config.threading.set_inter_op_parallelism_threads(1)
     model = keras.models.load_model(path, compile=False)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(autograph=False, reduce_retracing=True)
     def forward(images: tf.Tensor) -> tf.Tensor:
         return tf.cast(model(images, training=False), tf.float32)
 
