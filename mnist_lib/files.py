@@ -5,7 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import re
 import secrets
+import time
+
+_LEFT_OVER = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{16}")
+_LONGEST_WRITE = 60.0  # seconds; what has not got its name by then is of a killed process
 
 
 def replace_file(path: pathlib.Path, content: bytes) -> None:
@@ -21,6 +26,7 @@ def replace_file(path: pathlib.Path, content: bytes) -> None:
       OSError: it could not be written; nothing of it is left.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    _remove_left_overs(path)
     try:
         with temporary.open("xb") as stream:
             stream.write(content)
@@ -31,6 +37,22 @@ def replace_file(path: pathlib.Path, content: bytes) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+
+
+def is_left_over(path: pathlib.Path, name: str | None = None) -> bool:
+    """Whether a file is what `replace_file` writes to, of `name` or of any, before it is whole."""
+    match = _LEFT_OVER.fullmatch(path.name)
+    return match is not None and name in (None, match["name"])
+
+
+def _remove_left_overs(path: pathlib.Path) -> None:
+    """Removes what processes that were killed while they wrote a file have left."""
+    oldest = time.time() - _LONGEST_WRITE
+    for other in path.parent.iterdir():
+        if is_left_over(other, path.name):
+            with contextlib.suppress(FileNotFoundError):  # another process does so, too
+                if other.lstat().st_mtime < oldest:
+                    other.unlink()
 
 
 def sync(path: pathlib.Path) -> None:

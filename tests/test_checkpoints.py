@@ -193,3 +193,23 @@ def test_a_checkpoint_of_other_objects_is_refused(saved):
     more = tf.train.Checkpoint(variable=saved.variable, another=tf.Variable(1.0))
     with pytest.raises(mnist_lib.errors.CheckpointError, match="does not fit this run's model"):
         checkpoints.CheckpointDirectory(saved.folder, more).restore_latest()
+
+
+def test_tidy_does_what_a_killed_save_has_not_come_to(saved):
+    state = (saved.folder / "checkpoint").read_bytes()
+    for suffix in (".index", ".data-00000-of-00001"):  # one too many, and no state file
+        shutil.copy(saved.folder / f"ckpt-10{suffix}", saved.folder / f"ckpt-5{suffix}")
+    (saved.folder / "checkpoint").unlink()
+    (saved.folder / ".saving").mkdir()
+    saved.reopen().tidy()
+    assert (saved.folder / "checkpoint").read_bytes() == state
+    assert checkpoint_files.steps_in(saved.folder) == [10, 20, 30]
+    assert not (saved.folder / ".saving").exists()
+
+
+def test_tidy_takes_nothing_away_for_a_damaged_one(saved):
+    (saved.folder / "ckpt-30.index").write_bytes(b"damaged")
+    before = {path: path.read_bytes() for path in saved.folder.glob("ckpt-*")}
+    saved.reopen().tidy()
+    assert {path: path.read_bytes() for path in saved.folder.glob("ckpt-*")} == before
+    assert saved.restore() == 20

@@ -1,3 +1,4 @@
+import os
 import resource
 
 import pytest
@@ -25,3 +26,19 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_process_has_left_is_removed_by_the_next_write(tmp_path):
+    path = tmp_path / "file"
+    old, of_another, new = (
+        tmp_path / f".{name}.{'0' * 16}" for name in ("file", "other", "file.x")
+    )
+    at_work = tmp_path / f".file.{'1' * 16}"
+    for left in (old, of_another, new, at_work):
+        left.write_bytes(b"half")
+        if left is not at_work:
+            os.utime(left, (0, 0))
+    files.replace_file(path, b"new")
+    assert sorted(tmp_path.iterdir()) == sorted([path, of_another, new, at_work])
+    assert files.is_left_over(old)
+    assert not files.is_left_over(path)

@@ -91,6 +91,27 @@ def remove(directory: pathlib.Path, step: int) -> None:
         path.unlink()
 
 
+def write_state_file(directory: pathlib.Path, step: int) -> None:
+    """Writes the file `checkpoint`, durably, unless it names that step.
+
+    Raises:
+      OSError: it could not be written.
+    """
+    if not state_file_names(directory, step):
+        files.replace_file(directory / "checkpoint", _state_file(step))
+        files.sync(directory)
+
+
+def state_file_names(directory: pathlib.Path, step: int) -> bool:
+    """Whether the file `checkpoint` is there and names a step."""
+    path = directory / "checkpoint"
+    return path.is_file() and path.read_bytes() == _state_file(step)
+
+
+def _state_file(step: int) -> bytes:
+    return f'model_checkpoint_path: "ckpt-{step}"\n'.encode()
+
+
 def _named(directory: pathlib.Path) -> list[tuple[int, pathlib.Path]]:
     """Returns the files of checkpoints in a folder, and the step of each."""
     entries = directory.iterdir() if directory.is_dir() else ()

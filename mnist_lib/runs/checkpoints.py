@@ -16,7 +16,7 @@ import pathlib
 import keras
 import tensorflow as tf
 
-from mnist_lib import errors, files, os_errors, paths
+from mnist_lib import errors, os_errors, paths
 from mnist_lib.runs import checkpoint_files
 from mnist_lib.training import keras_internals
 
@@ -106,8 +106,7 @@ class CheckpointDirectory:
         try:
             self.directory.mkdir(exist_ok=True)
             checkpoint_files.write(self._checkpoint, self.directory, step)
-            files.replace_file(self.directory / "checkpoint", _state_file(step))
-            files.sync(self.directory)
+            checkpoint_files.write_state_file(self.directory, step)
         except (OSError, tf.errors.OpError) as error:
             with contextlib.suppress(OSError):  # what cannot be removed cannot be read as whole
                 checkpoint_files.clear(self.directory)
@@ -121,6 +120,23 @@ class CheckpointDirectory:
         kept = [kept for kept in steps if kept <= step][-self._max_to_keep :]
         for other in set(steps) - set(kept):
             checkpoint_files.remove(self.directory, other)
+
+    def tidy(self) -> None:
+        """Removes and writes what a save has not come to that was cut off; all is whole.
+
+        Raises:
+          OutputError, StorageError: it could not be done.
+        """
+        with os_errors.writing(self.directory, "See that you may write there."):
+            if self.directory.is_dir():
+                checkpoint_files.clear(self.directory)
+            whole = [p for p in _newest_first(self.directory) if checkpoint_problem(p) is None]
+            kept = whole[: self._max_to_keep]
+            for prefix in _newest_first(self.directory):
+                if len(kept) == self._max_to_keep and step_of(prefix) < step_of(kept[-1]):
+                    checkpoint_files.remove(self.directory, step_of(prefix))
+            if whole:
+                checkpoint_files.write_state_file(self.directory, step_of(whole[0]))
 
     def restore_latest(self) -> int | None:
         """Restores the newest checkpoint that is whole.
@@ -161,10 +177,9 @@ class CheckpointDirectory:
         return self.directory / f"ckpt-{step}"
 
     def _report_state_file(self, newest: int) -> None:
-        path = self.directory / "checkpoint"
-        if not path.is_file() or path.read_bytes() != _state_file(newest):
+        if not checkpoint_files.state_file_names(self.directory, newest):
             text = "%s: missing, or does not name ckpt-%d; the folder itself is scanned"
-            _logger.warning(text, path, newest)
+            _logger.warning(text, self.directory / "checkpoint", newest)
 
 
 def checkpoint_problem(prefix: pathlib.Path) -> str | None:
@@ -228,10 +243,6 @@ def _newest_first(directory: pathlib.Path) -> list[pathlib.Path]:
 def step_of(prefix: pathlib.Path) -> int:
     """Returns the step in the name of a checkpoint."""
     return int(prefix.name.removeprefix("ckpt-"))
-
-
-def _state_file(step: int) -> bytes:
-    return f'model_checkpoint_path: "ckpt-{step}"\n'.encode()
 
 
 def _first_line(error: Exception, folder: pathlib.Path) -> str:

@@ -153,6 +153,7 @@ def _begin(
     """Writes what is worked on and who does, after the first checkpoint of a new run."""
     run.write_config(config)
     run.discard_results()
+    saved.tidy()
     if is_new:  # so that there is one wherever training can have left anything
         saved.save()
     for line in run.append_provenance(facts):

@@ -175,8 +175,11 @@ class RunDirectory:
         write_atomically(self.results_path, _to_json(results))
 
     def _foreign_files(self) -> list[str]:
-        ours = (".lock", ".config.json.")  # the second: of a process killed while writing it
-        return sorted(path.name for path in self.path.iterdir() if not path.name.startswith(ours))
+        return sorted(
+            path.name
+            for path in self.path.iterdir()
+            if not path.name.startswith(".lock") and not files.is_left_over(path)
+        )
 
 
 def new_workdir(dataset: str, model: str, root: str | os.PathLike[str] = "runs") -> pathlib.Path:

@@ -48,9 +48,13 @@ class RunLoop:
         with progress.shown_lines():
             try:
                 validation = self._train()
-                return self._finish(validation)
-            finally:
-                self.report.close()
+                results = self._finish(validation)
+            except BaseException:
+                with contextlib.suppress(errors.MnistLibError):  # the first error is the cause
+                    self.report.close()
+                raise
+            self.report.close()
+            return results
 
     def _train(self) -> EvalMetrics | None:
         """Runs the loop; returns the validation at the last step."""

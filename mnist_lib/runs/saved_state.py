@@ -143,6 +143,15 @@ class SavedState:
         """
         self._latest.save(self._trainer.step)
 
+    def tidy(self) -> None:
+        """Puts in order what a killed process has left of both folders.
+
+        Raises:
+          OutputError, StorageError: it could not be done.
+        """
+        self._latest.tidy()
+        self._best.tidy()
+
     def note_validation(self, score: float) -> bool:
         """Notes what is larger the better; returns whether it is the best so far."""
         if score <= self.state.best_accuracy.numpy():
