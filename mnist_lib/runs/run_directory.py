@@ -144,7 +144,8 @@ class RunDirectory:
             write_atomically(owner_path, f"{os.getpid()} {socket.gethostname()}\n")
             yield
         finally:
-            owner_path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the lock counts; who had it is overwritten
+                owner_path.unlink(missing_ok=True)
             lock.release()
 
     def write_config(self, config: TrainConfig) -> None:

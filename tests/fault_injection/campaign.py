@@ -211,6 +211,7 @@ class Campaign:
         if problem:
             count.results[survival.LOST] += 1
             count.lost.append(f"{self._named(point)}: {problem}")
+            tqdm.tqdm.write(count.lost[-1])
             self._keep(folder)
         return not problem
 
@@ -249,6 +250,7 @@ class Campaign:
                 count.results[survival.LOST if is_lost else verdict.result] += 1
                 if is_lost:
                     count.lost.append(f"{self._named(one)}: {verdict.result}: {verdict.why}")
+                    tqdm.tqdm.write(count.lost[-1])
                     self._keep(folder)
                 else:
                     self._clear(folder)
@@ -277,7 +279,7 @@ def _fill_when_stopped(attempt: _Attempt) -> None:
     """Fills the disk of a process that has stopped at its call, and lets it go on."""
     if attempt.disk is None or attempt.is_disk_full or not attempt.trace.exists():
         return
-    if "--- stopped by SIGSTOP ---" in attempt.trace.read_text(errors="replace"):
+    if "--- SIGSTOP {" in attempt.trace.read_text(errors="replace"):
         attempt.disk.fill()
         attempt.is_disk_full = True
         os.kill(attempt.pid, signal.SIGCONT)

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import pathlib
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,7 @@ import mnist_lib.runs.experiment
 import mnist_lib.serving.exports.saved_model
 from mnist_lib.commands import command_line
 from mnist_lib.inspection import event_files
+from mnist_lib.runs import checkpoints
 
 _NO_TENSOR = ("run/train_seconds", "_CHECKPOINTABLE_OBJECT_GRAPH")
 
@@ -100,7 +102,12 @@ def _run_outcome(folder: pathlib.Path) -> dict:
         str(path.relative_to(run)): sorted(event_files.last_steps(path).items())
         for path in (run / "train", run / "validation", run / "test")
     }
-    names = (path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file())
+    # A run that was stopped has saved at other steps.
+    names = (
+        re.sub(r"ckpt-\d+", "ckpt-*", path.relative_to(run).as_posix())
+        for path in run.rglob("*")
+        if path.is_file()
+    )
     return {
         "results": results,
         "history": (run / "history.csv").read_text(),
@@ -111,15 +118,16 @@ def _run_outcome(folder: pathlib.Path) -> dict:
 
 
 def _tensors(folder: pathlib.Path) -> dict[str, str]:
-    """Returns the SHA-256 of each tensor of each checkpoint in a folder."""
-    digests = {}
-    for index in sorted(folder.glob("ckpt-*.index")):
-        reader = tf.train.load_checkpoint(str(index.with_suffix("")))
-        for name in reader.get_variable_to_shape_map():
-            if not name.startswith(_NO_TENSOR):
-                content = repr(np.asarray(reader.get_tensor(name)).tolist()).encode()
-                digests[f"{index.stem}/{name}"] = hashlib.sha256(content).hexdigest()
-    return digests
+    """Returns the SHA-256 of each tensor of the newest checkpoint in a folder."""
+    prefix = checkpoints.newest_whole_prefix(folder)
+    reader = tf.train.load_checkpoint(str(prefix))
+    return {
+        f"{prefix.name}/{name}": hashlib.sha256(
+            repr(np.asarray(reader.get_tensor(name)).tolist()).encode()
+        ).hexdigest()
+        for name in reader.get_variable_to_shape_map()
+        if not name.startswith(_NO_TENSOR)
+    }
 
 
 def _prepare(folder: pathlib.Path) -> None:
