@@ -13,7 +13,7 @@ PYTHON ?= $(shell for p in $(CANDIDATES); do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 	2>/dev/null && echo $$p && break; done)
 
-.PHONY: help check-python train demo test test-slow test-wheel bench lint format clean
+.PHONY: help check-python train demo test test-slow test-wheel faults bench lint format clean
 
 help:  ## Lists the targets.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -32,6 +32,9 @@ test-slow: $(BIN)/.installed-dev  ## Runs the tests that take minutes.
 
 test-wheel: $(BIN)/.installed-dev  ## Runs the library's tests against the built wheel.
 	tests/wheel_test.sh $(abspath $(BIN)/python)
+
+faults: $(BIN)/.installed-dev  ## Puts a fault at every system call of a run: hours. Needs strace.
+	$(BIN)/python -m tests.fault_injection --page=docs/faults.md $(ARGS)
 
 bench: $(BIN)/.installed-dev  ## Measures all that docs/benchmark.md shows (20 minutes, 2 cores).
 	$(BIN)/python scripts/benchmark.py --suite --markdown=docs/benchmark.md \

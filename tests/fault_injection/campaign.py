@@ -12,6 +12,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from random import Random
 
 import tqdm
 
@@ -87,8 +88,10 @@ class Campaign:
             state = disks.contents_of(self._recorded_in)
             pid = self._start(self._recorded_in)
             tracer = tracing.attach(pid, self._recorded_in.with_suffix(".trace"))
+            started = time.monotonic()
             os.kill(pid, signal.SIGCONT)
             status = forks.wait(pid)
+            self._seconds = time.monotonic() - started
             tracer.wait()
             if status:
                 log = self._recorded_in.with_suffix(".log").read_text()
@@ -151,6 +154,42 @@ class Campaign:
             self._judge(left, counts)
             bar.update(len(together))
         return list(counts.values())
+
+    def kill_at_random(self, times: int, random: Random, deadline: float) -> Count:
+        """Kills one run after another at random times, and goes on with each to its end.
+
+        Args:
+          times: how many kills.
+          random: chooses when.
+          deadline: when no more is begun.
+        """
+        count = Count(self._scenario.name, faults.RANDOM_KILLS, possible=times)
+        while count.injected < times and time.monotonic() < deadline:
+            folder = survival.copied(self._before, self._folder / f"killed-{count.injected}")
+            in_vain = 0
+            while count.injected < times and in_vain < 3:
+                log = folder.with_suffix(".log")
+                pid = forks.start(lambda: self._scenario.as_command(folder), log)  # noqa: B023
+                time.sleep(random.uniform(0, self._seconds))
+                os.kill(pid, signal.SIGKILL)
+                if forks.wait(pid) == signal.SIGKILL:
+                    count.injected += 1
+                    count.results[survival.SAME] += 1
+                else:  # it was over sooner
+                    in_vain += 1
+            (verdict,) = self._verdicts([folder], ignored=())
+            if verdict.result != survival.SAME:
+                count.results[survival.SAME] -= 1
+                count.results[survival.LOST] += 1
+                count.lost.append(f"{self._scenario.name}: {count.fault}: {verdict.why}")
+                self._keep(folder)
+        return count
+
+    def _verdicts(
+        self, folders: list[pathlib.Path], ignored: tuple[str, ...]
+    ) -> list[survival.Verdict]:
+        log = self._folder / "again.log"
+        return survival.judge(self._scenario, folders, self._reference, log, ignored=ignored)
 
     def _attempts(
         self, points: Sequence[faults.Point], counts: dict[str, Count]
@@ -234,14 +273,9 @@ class Campaign:
             some = [pair for pair in left if isinstance(pair[0], disks.DiskState) == is_disk]
             if not some:
                 continue
-            verdicts = survival.judge(
-                self._scenario,
-                [folder for _, folder in some],
-                self._reference,
-                self._folder / "again.log",
-                # Of event files nothing is promised after a power loss.
-                ignored=("events",) if is_disk else (),
-            )
+            # Of event files nothing is promised after a power loss.
+            ignored = ("events",) if is_disk else ()
+            verdicts = self._verdicts([folder for _, folder in some], ignored)
             for (one, folder), verdict in zip(some, verdicts, strict=True):
                 count = counts[one.fault]
                 is_lost = verdict.result not in kinds
@@ -257,7 +291,7 @@ class Campaign:
 
     def _named(self, one: faults.Point | disks.DiskState) -> str:
         if isinstance(one, disks.DiskState):
-            return f"{self._scenario.name}: power loss after call {one.call}, {one.fault} lost"
+            return f"{self._scenario.name}: {one.fault}, after call {one.call}"
         paths = " -> ".join(os.path.relpath(path, self._recorded_in) for path in one.call.paths())
         return f"{self._scenario.name}: {one.fault}, {one.call.name} {one.call.number} of {paths}"
 

@@ -28,6 +28,7 @@ def main() -> int:
     parser.add_argument("--scenario", action="append", help="one of them; may be repeated")
     parser.add_argument("--fault", action="append", help="words of a fault; may be repeated")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="for how long")
+    parser.add_argument("--kills", type=int, default=50, help="how many at random times, of a run")
     parser.add_argument("--seed", type=int, default=0, help="chooses the order")
     parser.add_argument("--jobs", type=int, default=2, help="processes at once")
     parser.add_argument("--page", type=pathlib.Path, help="the page to write")
@@ -57,6 +58,9 @@ def main() -> int:
         deadline = time.monotonic() + share
         with tqdm.tqdm(total=len(planned), desc=scenario.name, mininterval=10) as bar:
             counts += at_work.run(planned, deadline, bar)
+        if scenario.name == "run":
+            chance = random.Random(arguments.seed)
+            counts.append(at_work.kill_at_random(arguments.kills, chance, deadline + share))
     lost = [line for count in counts for line in count.lost]
     text = page.of(counts, time.monotonic() - started, sorted(temporary.iterdir()))
     print(text)

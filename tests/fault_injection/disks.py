@@ -17,6 +17,10 @@ from collections.abc import Iterator, Sequence
 
 from tests.fault_injection import tracing
 
+NOT_SYNCED = "power loss: what was not fsynced"
+NOT_NAMED = "power loss: that, and names in folders that were not"
+ONE_WRITE = "power loss: one write or name of those"
+
 
 @dataclasses.dataclass(frozen=True)
 class _Operation:
@@ -153,26 +157,25 @@ class Recording:
         seen = set()
         numbers = sorted({number for number, _ in self._operations})
         for end in (*numbers, self.num_calls):
-            done = [(number, one) for number, one in self._operations if number < end]
-            kept = [not self._is_lost(number, one, end) for number, one in done]
-            in_folder = [
-                keep and self._has_name(number, one, end)
-                for keep, (number, one) in zip(kept, done, strict=True)
-            ]
-            variants = [
-                ("what was not fsynced", kept),
-                ("and names in folders that were not", in_folder),
-            ]
-            for index, keep in enumerate(kept):
-                if not keep or not in_folder[index]:
-                    alone = [True] * len(done)
-                    alone[index] = False
-                    variants.append(("one write of those that were not fsynced", alone))
-            for fault, chosen in variants:
-                state = DiskState(fault, end, self._played(done, chosen))
+            for state in self.states_after(end):
                 if state.digest not in seen:
                     seen.add(state.digest)
                     yield state
+
+    def states_after(self, end: int) -> Iterator[DiskState]:
+        """Yields what may be on the disk after the first `end` calls."""
+        done = [(number, one) for number, one in self._operations if number < end]
+        kept = [not self._is_lost(number, one, end) for number, one in done]
+        named = [
+            keep and self._has_name(number, one, end)
+            for keep, (number, one) in zip(kept, done, strict=True)
+        ]
+        yield DiskState(NOT_SYNCED, end, self._played(done, kept))
+        yield DiskState(NOT_NAMED, end, self._played(done, named))
+        for index, is_safe in enumerate(named):
+            if not is_safe:
+                alone = [number != index for number in range(len(done))]
+                yield DiskState(ONE_WRITE, end, self._played(done, alone))
 
     def _is_lost(self, number: int, one: _Operation, end: int) -> bool:
         """Whether it is content that nobody has waited for."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from tests.fault_injection import tracing
 
 KILL = "killed before the call"
+RANDOM_KILLS = "killed at a random time"
 TERM = "SIGTERM at the call"
 _ONCE = {f"{error}, once": error for error in ("ENOSPC", "EIO", "EACCES", "EROFS", "EDQUOT")}
 DISK_FULL = "disk full from the call on"

@@ -9,6 +9,20 @@ from collections.abc import Sequence
 
 from tests.fault_injection import campaign, scenarios
 
+_ABOUT = """# What was survived
+
+`make faults` puts one fault at each system call that changes a file (under `strace`, which kills
+the process before the call takes effect, or has it fail; a disk that fills up is a real one, in
+memory), does the work again without a fault, and compares: weights to the last bit, results,
+history, each step of each tag of the event files, and the names of all files. After a power loss
+(played from a recording: all that was not fsynced is gone, or one write of it; with and without the
+names in folders that were not) event files may lack steps, nothing else. `refused` is an exit
+code of the contract and a line that says what to do. `lost` is anything else: another result, a run
+that starts over, a file that is half there or stays for good, exit code 70, a traceback, no end.
+A call that did not come again (its number changed) is not counted as injected.
+What malformed files do is in [faults_inputs.md](faults_inputs.md).
+""".splitlines()
+
 
 def of(counts: Sequence[campaign.Count], seconds: float, left_over: Sequence[pathlib.Path]) -> str:
     """Returns the page, Markdown."""
@@ -16,6 +30,7 @@ def of(counts: Sequence[campaign.Count], seconds: float, left_over: Sequence[pat
     injected = sum(count.injected for count in counts)
     lost = sum(len(count.lost) for count in counts)
     lines = [
+        *_ABOUT,
         "| in | fault | possible | injected | as without it | refused, named | lost |",
         "|---|---|---:|---:|---:|---:|---:|",
     ]
