@@ -103,6 +103,21 @@ def check_makeable(field: str, path: pathlib.Path) -> None:
         )
 
 
+def check_not_led_away(field: str, path: pathlib.Path) -> None:
+    """Checks that a path that is written to is no symbolic link which another user has made.
+
+    One's own links, and root's, lead where they are meant to.
+
+    Raises:
+      OutputError: it is one.
+    """
+    if path.is_symlink() and path.lstat().st_uid not in (os.getuid(), 0):
+        raise errors.OutputError(
+            f"{path}: is a symbolic link of another user (to {os.readlink(path)}), and would be "
+            f"written through. Remove it, or pass another --{field}."
+        )
+
+
 def _exists(path: pathlib.Path) -> bool:
     """Whether there is such a file; unlike `Path.exists`, a link to nowhere is one."""
     try:

@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 import mnist_lib
-from mnist_lib import choices, errors
+from mnist_lib import choices, errors, locks
 from mnist_lib.serving.exports import (
     checking,
     formats,
@@ -494,3 +494,24 @@ def test_an_operation_that_litert_lacks_is_named():
     model = keras.Model(image, keras.layers.Dense(2)(x))
     with pytest.raises(errors.ConfigError, match="no built-in operation for Igamma"):
         litert_converter.convert(model, (4, 4))
+
+
+def test_what_a_killed_export_has_left_is_removed_by_the_next_one(tmp_path):
+    killed, at_work, new = (tmp_path / f".export-{name}" for name in ("killed", "at_work", "new"))
+    for folder in (killed, at_work, new):
+        folder.mkdir()
+        (folder / "made").write_text("half")
+        if folder is not new:
+            os.utime(folder, (0, 0))
+    with locks.acquire(at_work / ".lock", "output"):
+        os.utime(at_work, (0, 0))
+        target = targets.ExportTarget(tmp_path / "page.html", is_folder=False, overwrite=False)
+        with target.being_made() as made:
+            made.write_text("whole")
+            target.write_report(made, {})
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".export-at_work",
+        ".export-new",
+        "page.html",
+        "page.html.export.json",
+    ]

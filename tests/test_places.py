@@ -579,6 +579,19 @@ def test_links_that_others_have_laid_are_not_followed(tmp_path):
     assert victim.read_text() == "precious"
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make links of other users")
+def test_a_folder_that_another_user_leads_elsewhere_is_refused(tmp_path):
+    run, elsewhere = run_directory.RunDirectory(tmp_path / "run"), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    run.path.mkdir()
+    run.write_config(mnist_lib.recipe("linear"))
+    link = run.path / "train"
+    link.symlink_to(elsewhere)
+    run.check_usable()  # one's own
+    os.lchown(link, 65534, 65534)
+    assert "a symbolic link of another user" in refused(run.check_usable)
+
+
 def test_a_name_that_is_to_be_written_first_is_not_guessed(tmp_path):
     victim = tmp_path / "victim"
     victim.write_text("precious")

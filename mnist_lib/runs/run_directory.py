@@ -117,9 +117,10 @@ class RunDirectory:
         Raises:
           OutputError: it cannot be made or written, or it holds something other than a run.
         """
-        folders = ("checkpoints", "best", "train", "validation", "test")
+        folders = ("checkpoints", "best", "train", "validation", "test", "figures")
         for path in (self.path, *(self.path / name for name in folders)):
             paths.check_makeable("workdir", path)
+            paths.check_not_led_away("workdir", path)
         if self.path.exists() and self.read_config() is None and self._foreign_files():
             raise errors.OutputError(
                 f"{self.path}: is not empty and holds no config.json of a run "

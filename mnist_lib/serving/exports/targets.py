@@ -9,12 +9,18 @@ import os
 import pathlib
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 
-from mnist_lib import errors, files, os_errors, paths
+import filelock
+
+from mnist_lib import errors, files, locks, os_errors, paths
 from mnist_lib.serving.exports.formats import ExportFormat
 
 REPORT = "export.json"
+_PREFIX = ".export-"
+_LOCK = ".lock"  # held while an export is made
+_LONGEST_START = 60.0  # seconds from making the folder to holding the lock, and many more
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,17 +56,16 @@ class ExportTarget:
         parents = [folder for folder in self.path.parents if not folder.exists()]
         with os_errors.writing(self.path, "Pass another --output."):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = self.path.parent / f".export-{secrets.token_hex(8)}"
-            try:
+            _remove_left_overs(self.path.parent)
+            temporary = self.path.parent / f"{_PREFIX}{secrets.token_hex(8)}"
+            with contextlib.ExitStack() as at_end:
+                at_end.callback(_remove_if_empty, parents)
+                at_end.callback(shutil.rmtree, temporary, ignore_errors=True)
                 temporary.mkdir()
+                at_end.callback(locks.acquire(temporary / _LOCK, "output").release)
                 made = temporary / ("made" if self.is_folder else f"made{self.path.suffix}")
                 yield made
                 self._move_in(made)
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
-                with contextlib.suppress(OSError):  # they hold something: all went well
-                    for folder in parents:
-                        folder.rmdir()
 
     def write_report(self, made: pathlib.Path, report: dict) -> None:
         """Writes the report of what is being made."""
@@ -128,3 +133,21 @@ def _is_former_export(target: ExportTarget) -> bool:
     if not target.path.is_dir():
         return False
     return (target.path / "saved_model.pb").is_file() or not any(target.path.iterdir())
+
+
+def _remove_left_overs(folder: pathlib.Path) -> None:
+    """Removes what exports that were killed have left in a folder."""
+    for left in folder.glob(f"{_PREFIX}*"):
+        if left.is_symlink() or left.lstat().st_mtime > time.time() - _LONGEST_START:
+            continue
+        with contextlib.suppress(filelock.Timeout):  # one that is being made
+            lock = locks.acquire(left / _LOCK, "output", timeout=0)
+            shutil.rmtree(left, ignore_errors=True)
+            lock.release()
+
+
+def _remove_if_empty(folders: list[pathlib.Path]) -> None:
+    """Removes folders, the innermost first, that nothing was put into."""
+    with contextlib.suppress(OSError):  # they hold something: all went well
+        for folder in folders:
+            folder.rmdir()
