@@ -106,7 +106,8 @@ def _run_outcome(folder: pathlib.Path) -> dict:
     names = (
         re.sub(r"ckpt-\d+", "ckpt-*", path.relative_to(run).as_posix())
         for path in run.rglob("*")
-        if path.is_file()
+        # Who had the lock last; of a process that was killed it is there until the next one.
+        if path.is_file() and path.name != ".lock-owner"
     )
     return {
         "results": results,
