@@ -57,7 +57,7 @@ lock: $(BIN)/.installed-dev  ## Remakes the lock file from setup.py; ARGS=--upgr
 		--output-file $(LOCK) $(ARGS)
 
 audit: $(BIN)/.installed-dev  ## Looks the locked releases up in lists of known holes (network).
-	$(BIN)/pip-audit --disable-pip --require-hashes --requirement $(LOCK) $(ARGS)
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement $(LOCK) $(ARGS)
 
 sbom: $(BIN)/.installed-dev  ## Writes a bill of materials of the virtual environment, as CycloneDX.
 	@mkdir -p build

@@ -120,7 +120,7 @@ def _trained(
     return trainer, metrics.loss
 
 
-def _difference(ours, theirs) -> float:
+def difference(ours, theirs) -> float:
     """Returns the largest difference of weights, relative to the largest of their variable."""
     import numpy as np
 
@@ -141,7 +141,7 @@ def _first_device(machine: _Machine) -> list[Finding]:
         _trained(machine, config, tf.distribute.OneDeviceStrategy(device), 10)[0].model
         for device in ("/cpu:0", other)
     ]
-    apart = _difference(*models)
+    apart = difference(*models)
     name = f"/cpu:0 and {other} train alike"
     return [Finding(name, apart <= _TOLERANCE, f"weights {apart:.1e} apart after 10 steps")]
 
@@ -199,10 +199,10 @@ def _runs(machine: _Machine) -> list[Finding]:
         mnist_lib.train_and_evaluate(config, runs[2], data=machine.data)
         first, second, resumed = map(_last_checkpoint, runs)
     return [
-        Finding("two runs are bitwise the same", *_bitwise(first, second)),
+        Finding("two runs are bitwise the same", *bitwise(first, second)),
         Finding(
             f"stopped at step {_STOP_AT} and resumed is bitwise the same",
-            *_bitwise(first, resumed),
+            *bitwise(first, resumed),
         ),
     ]
 
@@ -217,7 +217,8 @@ def _last_checkpoint(run_path: pathlib.Path) -> dict:
     return {name: reader.get_tensor(name) for name in names if not name.startswith(others)}
 
 
-def _bitwise(ours: dict, theirs: dict) -> tuple[bool, str]:
+def bitwise(ours: dict, theirs: dict) -> tuple[bool, str]:
+    """Returns whether two sets of arrays by name are the same, and says how many differ."""
     import numpy as np
 
     unlike = [
