@@ -29,8 +29,8 @@ demo: $(BIN)/.installed  ## Serves a page to draw on; trains a run for it if the
 test: $(BIN)/.installed-dev  ## Runs the tests that take seconds, on JOBS=2 cores.
 	$(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist loadfile $(ARGS)
 
-test-slow: $(BIN)/.installed-dev  ## Runs the tests that take minutes.
-	$(BIN)/python -m pytest -m slow $(ARGS)
+test-slow: $(BIN)/.installed-dev  ## Runs the tests that take minutes, on JOBS=2 cores.
+	$(BIN)/python -m pytest -m slow -n $(JOBS) --dist loadfile $(ARGS)
 
 test-wheel: $(BIN)/.installed-dev  ## Runs the library's tests against the built wheel.
 	tests/wheel_test.sh $(abspath $(BIN)/python)

@@ -122,11 +122,11 @@ def write_chart(samples: Sequence[Sample], found: Growth, path: str) -> None:
     memory.plot(steps, [sample.resident_bytes / 1e6 for sample in samples], ".", markersize=3)
     _draw_line(memory, samples, found)
     memory.set_ylabel("resident memory, MB")
-    memory.set_ylim(bottom=0)
+    memory.set_ylim(0, 1.2e-6 * max(sample.resident_bytes for sample in samples))
     memory.legend(loc="lower right")
     for name in ("descriptors", "threads", "traces"):
         counts.step(steps, [getattr(sample, name) for sample in samples], label=name)
-    counts.set_ylim(bottom=0)
+    counts.set_ylim(0, 1.4 * max(max(sample.descriptors, sample.threads) for sample in samples))
     counts.set_xlabel("step")
     counts.legend(loc="upper right", ncols=3)
     drawing.savefig(path, dpi=120)

@@ -59,6 +59,8 @@ class RunLoop:
     def _train(self) -> EvalMetrics | None:
         """Runs the loop; returns the validation at the last step."""
         validation = None
+        if len(self.dataset.validation):
+            self.evaluator.keep(self.dataset.validation)
         if self.trainer.step == self.total_steps:  # stopped between the last save and the test
             return self._evaluate_validation()
         eval_every = self._eval_every()
