@@ -54,12 +54,12 @@ def test_a_slot_that_is_not_finite_is_named(tmp_path):
     model = mnist_lib.build_model("linear")
     optimizer = mnist_lib.build_optimizer("adam", 1e-3)
     optimizer.build(model.trainable_variables)
-    variables = [*model.variables, *optimizer.variables]
-    divergence.check_variables(variables, tmp_path, 3)
+    check = divergence.VariablesCheck([*model.variables, *optimizer.variables])
+    check.check(tmp_path, 3)
     slot = optimizer.variables[-1]
     slot.assign(np.full(slot.shape, np.inf))
     with pytest.raises(mnist_lib.errors.DivergedError, match="velocity is not finite after step 3"):
-        divergence.check_variables(variables, tmp_path, 3)
+        check.check(tmp_path, 3)
 
 
 def test_a_validation_loss_that_is_not_finite_ends_the_run(small_dataset, tmp_path, monkeypatch):

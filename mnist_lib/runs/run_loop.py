@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -170,9 +171,14 @@ class RunLoop:
         if self.workers.is_chief:
             self.saved.save()
 
+    @functools.cached_property
+    def _variables(self) -> divergence.VariablesCheck:
+        return divergence.VariablesCheck(
+            [*self.trainer.model.variables, *self.trainer.optimizer.variables]
+        )
+
     def _check_variables(self) -> None:
-        variables = [*self.trainer.model.variables, *self.trainer.optimizer.variables]
-        divergence.check_variables(variables, self.run_directory.path, self.trainer.step)
+        self._variables.check(self.run_directory.path, self.trainer.step)
 
     def _finish(self, validation: EvalMetrics | None) -> dict:
         """Tests once, writes the results."""
