@@ -70,6 +70,27 @@ def check_replica_parity(
       MnistLibError: the child process failed.
       Exception: what one of the functions raised, or a layer, as it was raised there.
     """
+    _check_numbers(num_replicas, num_steps, batch_size, accumulation_steps, devices)
+    case = parity_case.ParityCase(
+        build_model=build_model,
+        build_optimizer=build_optimizer or _momentum,
+        build_metrics=build_metrics or _accuracy,
+        make_batches=make_batches or random_batches.random_batches,
+        loss=loss,
+        reduce_gradients=reduce_gradients,
+        batch_size=batch_size,
+    )
+    numbers = (num_replicas, num_steps, tolerance, accumulation_steps)
+    return _answer(report.Question(case, *numbers, None if devices is None else tuple(devices)))
+
+
+def _check_numbers(
+    num_replicas: int,
+    num_steps: int,
+    batch_size: int,
+    accumulation_steps: int,
+    devices: Sequence[str] | None,
+) -> None:
     if num_replicas < 2 or num_steps < 1 or accumulation_steps < 1:
         raise errors.ConfigError(
             "num_replicas",
@@ -80,18 +101,6 @@ def check_replica_parity(
         raise errors.ConfigError(
             "devices", f"are {len(devices)}, and num_replicas is {num_replicas}; name as many"
         )
-    case = parity_case.ParityCase(
-        build_model=build_model,
-        build_optimizer=build_optimizer or _momentum,
-        build_metrics=build_metrics or _accuracy,
-        make_batches=make_batches or random_batches.random_batches,
-        loss=loss,
-        reduce_gradients=reduce_gradients,
-        batch_size=batch_size,
-    )
-    named = None if devices is None else tuple(devices)
-    numbers = (num_replicas, num_steps, tolerance, accumulation_steps)
-    return _answer(report.Question(case, *numbers, named))
 
 
 def _answer(question: report.Question) -> ParityReport:
