@@ -143,12 +143,12 @@ def _define_flags() -> None:
         ("model", "mlp", "the network whose speed is measured"),
     ):
         flags.DEFINE_string(name, default, text, module_name="Check")
-    for number, default, text in (
+    for number, count, text in (
         ("batch_size", 128, "images per step of it"),
         ("num_rounds", 5, "turns of it"),
         ("steps_per_round", None, "steps per turn (default: up to a second of them)"),
     ):
-        flags.DEFINE_integer(number, default, text, lower_bound=1, module_name="Check")
+        flags.DEFINE_integer(number, count, text, lower_bound=1, module_name="Check")
     flags.DEFINE_string("markdown", None, "file for the table", module_name="Output")
 
 
