@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 JOBS ?= 2
 SETUP := setup.py pyproject.toml mnist_lib/version.py
+LOCK := requirements.lock
 
 # The first of these that runs, has venv, and is a version TensorFlow supports.
 CANDIDATES := python3.13 python3.12 python3.11 python3 python
@@ -13,7 +14,8 @@ PYTHON ?= $(shell for p in $(CANDIDATES); do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 	2>/dev/null && echo $$p && break; done)
 
-.PHONY: help check-python train demo test test-slow test-wheel faults bench lint format clean
+.PHONY: help check-python train demo test test-slow test-wheel faults bench lint format lock audit \
+	sbom clean
 
 help:  ## Lists the targets.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -27,8 +29,8 @@ demo: $(BIN)/.installed  ## Serves a page to draw on; trains a run for it if the
 test: $(BIN)/.installed-dev  ## Runs the tests that take seconds, on JOBS=2 cores.
 	$(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist loadfile $(ARGS)
 
-test-slow: $(BIN)/.installed-dev  ## Runs the tests that take minutes.
-	$(BIN)/python -m pytest -m slow $(ARGS)
+test-slow: $(BIN)/.installed-dev  ## Runs the tests that take minutes, on JOBS=2 cores.
+	$(BIN)/python -m pytest -m slow -n $(JOBS) --dist loadfile $(ARGS)
 
 test-wheel: $(BIN)/.installed-dev  ## Runs the library's tests against the built wheel.
 	tests/wheel_test.sh $(abspath $(BIN)/python)
@@ -49,6 +51,18 @@ format: $(BIN)/.installed-dev  ## Formats the code.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+lock: $(BIN)/.installed-dev  ## Remakes the lock file from setup.py; ARGS=--upgrade takes newer releases (network).
+	$(BIN)/uv pip compile setup.py --extra dev --universal --python-version 3.11 \
+		--generate-hashes --custom-compile-command "make lock" --quiet \
+		--output-file $(LOCK) $(ARGS)
+
+audit: $(BIN)/.installed-dev  ## Looks the locked releases up in lists of known holes (network).
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement $(LOCK) $(ARGS)
+
+sbom: $(BIN)/.installed-dev  ## Writes a bill of materials of the virtual environment, as CycloneDX.
+	@mkdir -p build
+	$(BIN)/cyclonedx-py environment --output-reproducible --output-file build/sbom.json $(BIN)/python
+
 clean:  ## Removes what the other targets made.
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
 
@@ -64,6 +78,7 @@ $(BIN)/.installed: $(BIN)/python $(SETUP)
 	$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 
-$(BIN)/.installed-dev: $(BIN)/python $(SETUP)
-	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+$(BIN)/.installed-dev: $(BIN)/python $(SETUP) $(LOCK)
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement $(LOCK)
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@ $(BIN)/.installed

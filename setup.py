@@ -9,19 +9,20 @@ _ROOT = pathlib.Path(__file__).parent
 _VERSION: dict[str, str] = {}
 exec((_ROOT / "mnist_lib" / "version.py").read_text(encoding="utf-8"), _VERSION)
 
-# One minor version each of what decides numbers and file formats: those checked.
+# What decides numbers, pictures or file formats ends with the minor version that was checked.
+# What only carries or shows ends with the major one, so that mended releases come through.
 _REQUIRED = [
     "absl-py>=2.1,<3",
-    "cloudpickle>=3,<4",
+    "cloudpickle>=3,<3.2",
     "filelock>=3.16,<5",
     "importlib_resources>=6,<8",  # tensorflow-datasets 4.9.10 imports it undeclared
     "keras>=3.15.1,<3.16",
-    "matplotlib>=3.9,<4",  # figures
-    "numpy>=1.26,<3",
+    "matplotlib>=3.9,<3.12",  # figures
+    "numpy>=1.26,<2.6",
     "pillow>=11,<14",  # pictures
     "requests>=2.32,<3",
     "rich>=13,<16",
-    "scipy>=1.13,<2",  # intervals
+    "scipy>=1.13,<1.19",  # intervals
     "tenacity>=9,<10",
     "tensorboard>=2.21,<2.22",  # tensorflow 2.21 no longer installs it
     "tensorflow>=2.21,<2.22",
@@ -29,18 +30,24 @@ _REQUIRED = [
     "tqdm>=4.66,<5",
     "werkzeug>=3.1,<4",  # the page to draw on
 ]
-_TSNE = ["scikit-learn>=1.5,<2"]
+_TSNE = ["scikit-learn>=1.5,<1.10"]
 # Each runs, or writes, one of the formats of `mnist-lib export`.
-_EXPORT = ["ai-edge-litert>=2.1,<3", "onnxruntime>=1.20,<2", "tf2onnx>=1.17,<1.18"]
+_EXPORT = ["ai-edge-litert>=2.1,<2.4", "onnxruntime>=1.20,<1.33", "tf2onnx>=1.17,<1.18"]
 _TEST = ["pytest>=8,<10", "pytest-xdist>=3.8,<4", "selenium>=4.30,<5"]
 _DEV = [
     *_TEST,
     *_TSNE,
     *_EXPORT,
     "build>=1,<2",
+    "cyclonedx-bom>=7,<8",  # make sbom
     "mypy>=2,<3",
+    "packaging>=24,<27",
+    "pip-audit>=2.10,<3",  # make audit
     "pre-commit>=4,<5",
+    "psutil>=7,<8",
     "ruff>=0.17,<0.18",
+    "setuptools>=77,<85",
+    "uv>=0.13,<0.14",  # make lock
 ]
 
 

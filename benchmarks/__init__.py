@@ -14,6 +14,8 @@ mnist_lib. An arrow points down only:
       -> comparison, settings_cost, time_to_accuracy, startup, overhead, summaries_cost,
          input_cost
       -> turns -> workers, arrays, contenders, settings, load, tasks
-    child (what a worker's process runs) -> ours, keras_fit, orbit_loop, pytorch_loop
+    gpu_check -> comparison, page, terminal
+    soak -> process_growth, page, terminal
+    child (what a worker's process runs) -> ours, keras_fit, orbit_loop, pytorch_loop, device_checks
       -> arrays, tasks
 """

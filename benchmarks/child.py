@@ -13,11 +13,21 @@ import sys
 import typing
 from collections.abc import Callable
 
-from benchmarks import arrays, contenders, input_cost, load, overhead, settings, summaries_cost
+from benchmarks import (
+    arrays,
+    contenders,
+    device_checks,
+    input_cost,
+    load,
+    overhead,
+    settings,
+    summaries_cost,
+)
 from benchmarks.tasks import Task, TrainingLoop
 
 _ANSWERS_ONCE: dict[str, Callable[..., dict]] = {
     "arrays": arrays.write,
+    "devices": device_checks.run,
     "input": input_cost.run,
     "overhead": overhead.run,
     "summaries": summaries_cost.run,

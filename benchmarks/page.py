@@ -28,7 +28,7 @@ def markdown(report: dict, command: str, *, notes: str = "", chart: str | None =
       notes: Markdown that stands near the top as it is; may be empty.
       chart: the address of the chart, relative to the page; None for none.
     """
-    environment = _describe_environment(report["environment"])
+    environment = describe_environment(report["environment"])
     if notes:
         notes = f"\n{notes.strip()}\n"
     parts = [_INTRODUCTION.format(command=command, environment=environment, notes=notes)]
@@ -37,7 +37,7 @@ def markdown(report: dict, command: str, *, notes: str = "", chart: str | None =
     if "train" in report:
         parts.append(_contenders(report))
     for table in tables.tables(report):
-        parts.append(_section(table))
+        parts.append(section(table))
     return "\n".join(parts)
 
 
@@ -77,7 +77,8 @@ def write_chart(report: dict, path: str | os.PathLike[str]) -> None:
     drawing.savefig(path, dpi=120)
 
 
-def _describe_environment(environment: dict) -> str:
+def describe_environment(environment: dict) -> str:
+    """Returns what `environment.describe` returned, in one sentence."""
     packages = ", ".join(f"{name} {version}" for name, version in environment["packages"].items())
     return (
         f"{environment['date']}, {environment['num_cores']} cores of {environment['processor']}, "
@@ -92,7 +93,8 @@ def _contenders(report: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _section(table: tables.Table) -> str:
+def section(table: tables.Table) -> str:
+    """Returns a table as Markdown, under its title."""
     headings = tuple(heading.replace("\n", " ") for heading in table.headings)
     rows = [headings, ("---",) + ("---:",) * (len(headings) - 1), *table.rows]
     lines = [f"| {' | '.join(row)} |" for row in rows]

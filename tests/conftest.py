@@ -7,6 +7,7 @@ import shutil
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import filelock
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -54,6 +55,26 @@ def originals_dir() -> pathlib.Path:
     return pathlib.Path(folder)
 
 
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory):
+    """Makes a folder once for all processes of pytest-xdist: `made_once(name, make)`."""
+    folders = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folders = folders.parent
+
+    def made(name: str, make) -> pathlib.Path:
+        folder, done = folders / f"once-{name}", folders / f"once-{name}.done"
+        with filelock.FileLock(folders / f"once-{name}.lock"):
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of one who failed
+                folder.mkdir()
+                make(folder)
+                done.touch()
+        return folder
+
+    return made
+
+
 @dataclasses.dataclass(frozen=True)
 class PreparedData:
     """A TFDS folder, the data set in it, and the accuracy that the mlp reaches in an epoch."""
@@ -64,14 +85,16 @@ class PreparedData:
 
 
 @pytest.fixture(scope="session")
-def prepared_data(tmp_path_factory) -> PreparedData:
+def prepared_data(made_once) -> PreparedData:
     """MNIST where its files are at hand, else the embedded synthetic digits; once per session."""
     originals = os.environ.get("MNIST_LIB_MANUAL_DIR")
     name, accuracy = ("mnist", 0.95) if originals else ("synthetic_digits", 0.85)
-    data_dir = tmp_path_factory.mktemp("tfds")
-    mnist_lib.prepare_dataset(name, data_dir=data_dir, manual_dir=originals, download=False)
-    mnist_lib.load_arrays(name, data_dir=data_dir)  # keeps the decoded copies
-    return PreparedData(name, data_dir, accuracy)
+
+    def prepare(folder: pathlib.Path) -> None:
+        mnist_lib.prepare_dataset(name, data_dir=folder, manual_dir=originals, download=False)
+        mnist_lib.load_arrays(name, data_dir=folder)  # keeps the decoded copies
+
+    return PreparedData(name, made_once("tfds", prepare), accuracy)
 
 
 @pytest.fixture(scope="session")
@@ -115,11 +138,13 @@ def pytest_runtest_makereport(item, call):
 
 
 @pytest.fixture(scope="session")
-def fast_run(prepared_data, tmp_path_factory) -> pathlib.Path:
+def fast_run(prepared_data, made_once) -> pathlib.Path:
     """A run of the default recipe, good enough to know digits that are drawn; half a minute."""
-    runs = tmp_path_factory.mktemp("runs")
     config = mnist_lib.recipe(
         "fast", dataset=prepared_data.name, data_dir=str(prepared_data.data_dir), download=False
     )
-    mnist_lib.train_and_evaluate(config, runs / "fast")
-    return runs / "fast"
+
+    def train(folder: pathlib.Path) -> None:
+        mnist_lib.train_and_evaluate(config, folder / "fast")
+
+    return made_once("runs", train) / "fast"

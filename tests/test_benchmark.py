@@ -182,7 +182,10 @@ def arrays_path(small_dataset, tmp_path_factory) -> str:
     return path
 
 
-@pytest.mark.parametrize("name", ["mirrored", "fit", "orbit", "pytorch"])
+@pytest.mark.parametrize(
+    "name",
+    ["mirrored", *(pytest.param(n, marks=pytest.mark.slow) for n in ("fit", "orbit", "pytorch"))],
+)
 def test_a_contender_learns_in_a_process_of_its_own(name, arrays_path, tmp_path, monkeypatch):
     _skip_unless_installed(name)
     (tmp_path / "benchmarks.py").write_text("raise ImportError('not this one')")

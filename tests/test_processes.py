@@ -351,7 +351,7 @@ except runtime.errors.ConfigError as error:
 """
 
 
-@pytest.mark.parametrize("call", ["", "float16"])
+@pytest.mark.parametrize("call", ["", pytest.param("float16", marks=pytest.mark.slow)])
 def test_keras_settings_are_recorded_and_another_floatx_refused(tmp_path, call):
     """As its file has them, and as a call does."""
     file = tmp_path / "keras.json"

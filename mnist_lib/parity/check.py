@@ -36,6 +36,7 @@ def check_replica_parity(
     batch_size: int = 24,
     tolerance: float | None = None,
     accumulation_steps: int = 1,
+    devices: Sequence[str] | None = None,
 ) -> ParityReport:
     """Trains a model on 1 and on `num_replicas` replicas and says where they first differ.
 
@@ -60,6 +61,8 @@ def check_replica_parity(
         precise layer.
       accumulation_steps: equal parts in which each of the replicas, but not the one that
         they are compared with, sees its rows.
+      devices: names of this process's devices, such as `/gpu:0`, `num_replicas` or more; the
+        first is the one replica. None for logical devices of the CPU.
 
     Raises:
       ConfigError: a number that cannot be used; a function that returns what was there;
@@ -67,12 +70,7 @@ def check_replica_parity(
       MnistLibError: the child process failed.
       Exception: what one of the functions raised, or a layer, as it was raised there.
     """
-    if num_replicas < 2 or num_steps < 1 or accumulation_steps < 1:
-        raise errors.ConfigError(
-            "num_replicas",
-            "at least 2 replicas, 1 step and 1 part (accumulation_steps) are compared",
-        )
-    division.check_divides(batch_size, num_replicas, accumulation_steps)
+    _check_numbers(num_replicas, num_steps, batch_size, accumulation_steps, devices)
     case = parity_case.ParityCase(
         build_model=build_model,
         build_optimizer=build_optimizer or _momentum,
@@ -82,12 +80,32 @@ def check_replica_parity(
         reduce_gradients=reduce_gradients,
         batch_size=batch_size,
     )
-    return _answer(report.Question(case, num_replicas, num_steps, tolerance, accumulation_steps))
+    numbers = (num_replicas, num_steps, tolerance, accumulation_steps)
+    return _answer(report.Question(case, *numbers, None if devices is None else tuple(devices)))
+
+
+def _check_numbers(
+    num_replicas: int,
+    num_steps: int,
+    batch_size: int,
+    accumulation_steps: int,
+    devices: Sequence[str] | None,
+) -> None:
+    if num_replicas < 2 or num_steps < 1 or accumulation_steps < 1:
+        raise errors.ConfigError(
+            "num_replicas",
+            "at least 2 replicas, 1 step and 1 part (accumulation_steps) are compared",
+        )
+    division.check_divides(batch_size, num_replicas, accumulation_steps)
+    if devices is not None and len(devices) < num_replicas:
+        raise errors.ConfigError(
+            "devices", f"are {len(devices)}, and num_replicas is {num_replicas}; name as many"
+        )
 
 
 def _answer(question: report.Question) -> ParityReport:
     runtime.check_not_forked()
-    if not strategies.can_split_cpu(question.num_replicas):
+    if question.devices is None and not strategies.can_split_cpu(question.num_replicas):
         return child.answer(question)
     with own_errors.as_raised():
         return report.answer(question)

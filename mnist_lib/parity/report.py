@@ -6,6 +6,7 @@ import dataclasses
 import math
 
 import keras
+import tensorflow as tf
 
 from mnist_lib import errors
 from mnist_lib.distribution import strategies
@@ -55,19 +56,24 @@ class Question:
     num_steps: int
     tolerance: float | None
     accumulation_steps: int
+    devices: tuple[str, ...] | None = None
+
+    def strategy(self, num_replicas: int) -> tf.distribute.Strategy:
+        """Returns one over the first devices, or logical devices of the CPU."""
+        if self.devices is None:
+            return strategies.create_strategy("mirrored", num_replicas)
+        return tf.distribute.MirroredStrategy(list(self.devices[:num_replicas]))
 
 
 def answer(question: Question) -> ParityReport:
-    """Trains and compares in this process, whose CPU is split into enough devices.
+    """Trains and compares in this process, which has enough devices.
 
     Raises:
       ConfigError: as `check.check_replica_parity`.
     """
-    one = record.RecordingTrainer(question.case, strategies.create_strategy("mirrored", 1))
+    one = record.RecordingTrainer(question.case, question.strategy(1))
     many = record.RecordingTrainer(
-        question.case,
-        strategies.create_strategy("mirrored", question.num_replicas),
-        question.accumulation_steps,
+        question.case, question.strategy(question.num_replicas), question.accumulation_steps
     )
     _start_alike(one, many)
     tolerance = tolerances.for_model(one.model, question.tolerance)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from mnist_lib.datasets.splits import Split
 from mnist_lib.distribution import agreement
 from mnist_lib.inspection import predictions, profiling, run_report, weights
 from mnist_lib.runs import callbacks as own_callbacks
-from mnist_lib.runs import config_checks, interruption, run_directory, saved_state
+from mnist_lib.runs import config_checks, divergence, interruption, run_directory, saved_state
 from mnist_lib.runs.config import TrainConfig
 from mnist_lib.training.evaluator import Evaluator
 from mnist_lib.training.metrics import EvalMetrics, TrainMetrics
@@ -59,16 +60,20 @@ class RunLoop:
     def _train(self) -> EvalMetrics | None:
         """Runs the loop; returns the validation at the last step."""
         validation = None
+        if len(self.dataset.validation):
+            self.evaluator.keep(self.dataset.validation)
         if self.trainer.step == self.total_steps:  # stopped between the last save and the test
             return self._evaluate_validation()
         eval_every = self._eval_every()
         steps_per_epoch = self.config.steps_per_epoch(len(self.dataset.train))
         checkpoint_every = self.config.checkpoint_every or steps_per_epoch
+        guessing = divergence.GuessingWatch(self.dataset.train.labels, steps_per_epoch)
         for step in self._take_steps(eval_every, checkpoint_every):
             is_last = step == self.total_steps
             validation = None
             if step % eval_every == 0 or is_last:
                 validation = self._validate(step)
+                guessing.look(step, self.saved.state.train_metrics())
             stopping = self.workers.any_of(self.stop.is_requested) and not is_last
             if step % checkpoint_every == 0 or is_last or stopping:
                 self._save()
@@ -134,9 +139,13 @@ class RunLoop:
     def _validate(self, step: int) -> EvalMetrics | None:
         """Evaluates on the validation split; keeps the weights if they are the best."""
         metrics = self._evaluate_validation()
+        if metrics is not None:
+            divergence.check_loss(metrics.loss, self.run_directory.path, step)
         train = self.saved.state.train_metrics()
         self.report.validation(step, train, metrics)
         is_best = metrics is not None and self.saved.note_validation(_score(metrics))
+        if is_best:
+            self._check_variables()
         if is_best and self.workers.is_chief:
             self.saved.save_best()
         model = self.trainer.model
@@ -157,9 +166,19 @@ class RunLoop:
     def _save(self) -> None:
         # Events first: a checkpoint must not be ahead of what was logged.
         self.report.flush()
+        self._check_variables()
         self.workers.check_same_weights(self.trainer.model.variables)
         if self.workers.is_chief:
             self.saved.save()
+
+    @functools.cached_property
+    def _variables(self) -> divergence.VariablesCheck:
+        return divergence.VariablesCheck(
+            [*self.trainer.model.variables, *self.trainer.optimizer.variables]
+        )
+
+    def _check_variables(self) -> None:
+        self._variables.check(self.run_directory.path, self.trainer.step)
 
     def _finish(self, validation: EvalMetrics | None) -> dict:
         """Tests once, writes the results."""
