@@ -45,7 +45,7 @@ grep -q "all .* 10000 .* $right " evaluate.txt
 echo "The library's tests."
 mkdir "$work/tests"
 cp "$root"/tests/*.py "$root/pyproject.toml" "$work/tests"
-rm "$work"/tests/test_{benchmark,examples,lock,notebook,pictures,runs,scaling,scripts,words,workers}.py  # what they test is in the checkout
+rm "$work"/tests/test_{benchmark,examples,fault_injection,gpu_check,lock,notebook,pictures,runs,scaling,scripts,soak,words,workers}.py  # what they test is in the checkout
 # What no file of the package decides, and takes long, has been tested in the checkout.
 rm "$work"/tests/test_{elements,experiment,own_parts,parity,parity_models,places,processes,replicas,trainer}.py
 cd "$work/tests"
