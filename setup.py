@@ -28,6 +28,7 @@ _REQUIRED = [
     "tensorflow>=2.21,<2.22",
     "tensorflow-datasets>=4.9.10,<4.10",
     "tqdm>=4.66,<5",
+    "urllib3>=2.1,<3",
     "werkzeug>=3.1,<4",  # the page to draw on
 ]
 _TSNE = ["scikit-learn>=1.5,<1.10"]

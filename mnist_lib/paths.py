@@ -37,6 +37,11 @@ def check(field: str, path: str | os.PathLike[str]) -> None:
         raise errors.ConfigError(field, f"{path!r} is not a path") from error
     if not text:
         raise errors.ConfigError(field, "is empty; name a folder, or leave it out")
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError as error:
+        problem = f"{text!r} is not a path; no name has such characters"
+        raise errors.ConfigError(field, problem) from error
     if "\0" in text:
         raise errors.ConfigError(field, f"{text!r} has a null character, which no path can have")
     if _ADDRESS.match(text):

@@ -7,14 +7,13 @@ is what a process must be to use TensorFlow: not a fork of one that has.
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import pathlib
 import platform
 import sys
 from collections.abc import Iterable
 
-from mnist_lib import errors
+from mnist_lib import bounded, errors
 
 _MIB = 1 << 20
 # mallopt(3): each parameter's number in glibc's <malloc.h>, and the bytes it would be set to.
@@ -173,7 +172,7 @@ def check_floatx() -> None:
         return
     file = _keras_settings_file()
     try:
-        in_file = json.loads(file.read_text()).get("floatx")
+        in_file = bounded.checked_object(bounded.read_json(file)).get("floatx")
     except (OSError, ValueError):  # Keras goes on without it, too
         in_file = None
     where = str(file) if in_file == floatx else "keras.config.set_floatx"

@@ -15,7 +15,7 @@ PACKAGE = pathlib.Path(mnist_lib.__file__).parent
 # From the bottom up. What stands on one floor does not import each other.
 FLOORS = [
     {"errors", "version", "files", "os_errors", "paths", "locks", "choices", "runtime", "progress"}
-    | {"markup", "stop_signals"},
+    | {"markup", "stop_signals", "bounded"},
     {"datasets", "models", "distribution"},
     {"training"},
     {"inspection"},
@@ -27,6 +27,7 @@ FLOORS = [
 # On the lowest floor checks raise errors, locks are files, and that is all.
 ALLOWED_ON_ONE_FLOOR = {
     ("choices", "errors"),
+    ("runtime", "bounded"),
     ("runtime", "errors"),
     ("os_errors", "errors"),
     ("paths", "errors"),

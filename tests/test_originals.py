@@ -1,17 +1,20 @@
 """Original files: found in each form, downloaded, and wrong ones named; rows 12 to 17."""
 
+import contextlib
 import dataclasses
 import errno
 import gzip
 import hashlib
 import http.server
 import threading
+import time
 
 import numpy as np
 import pytest
 
 import mnist_lib
-from mnist_lib.datasets import catalog, downloads, idx, originals
+from mnist_lib import bounded
+from mnist_lib.datasets import arrival, catalog, downloads, idx, originals
 
 NAMES = [file.name for file in catalog.MNIST.files]
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = NAMES
@@ -243,7 +246,7 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path, folder, monkeypatch):
     def refuse(path, *_):
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
-    monkeypatch.setattr(type(folder), "read_bytes", refuse)
+    monkeypatch.setattr(bounded, "read_file", refuse)
     with pytest.raises(
         mnist_lib.errors.DataNotFoundError,
         match=rf"{TRAIN_IMAGES}: cannot be read \(Permission denied\). Pass a --manual_dir",
@@ -393,6 +396,8 @@ class _Server(http.server.ThreadingHTTPServer):
         self.requested: list[str] = []
         self.failures_left = 0
         self.cuts_left = 0
+        self.slow_in: str | None = None
+        self.encoding: str | None = None
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -407,13 +412,27 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             status = 503
         self.send_response(status)
         content = (content or b"") if status == 200 else b""
+        if self.server.encoding:
+            self.send_header("Content-Encoding", self.server.encoding)
+        if self.server.slow_in == "header":
+            self.flush_headers()
+            self._trickle(b"X-Slow: " + b"x" * 100)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         if self.server.cuts_left:
             self.server.cuts_left -= 1
             content = content[:1000]
             self.close_connection = True
-        self.wfile.write(content)
+        if self.server.slow_in == "body":
+            self._trickle(content)
+        with contextlib.suppress(ConnectionError):  # who does not read on
+            self.wfile.write(content)
+
+    def _trickle(self, content: bytes) -> None:
+        for byte in content[:100]:
+            with contextlib.suppress(ConnectionError):
+                self.wfile.write(bytes([byte]))
+            time.sleep(0.05)
 
     def log_message(self, *_):
         """Keeps the test's output clean."""
@@ -489,3 +508,31 @@ def test_a_host_that_cannot_be_reached_is_named():
     unreachable = dataclasses.replace(catalog.MNIST, url="http://127.0.0.1:9/mnist/")
     problem = downloads.download_problem(unreachable)
     assert problem == "127.0.0.1 cannot be reached (ConnectionError)"
+
+
+def test_a_download_stops_at_the_size_that_is_known(server, tmp_path):
+    server.files[TRAIN_IMAGES] += bytes(2**22)
+    target = tmp_path / "downloads"
+    with pytest.raises(mnist_lib.errors.CorruptDataError, match=r"goes on after the \d+ bytes"):
+        downloads.download_originals(server.info, target)
+    assert list(target.iterdir()) == []
+    assert server.requested == [f"/{TRAIN_IMAGES}"], "no use in trying again"
+
+
+@pytest.mark.parametrize("slow_in", ["body", "header"])
+def test_a_download_that_trickles_ends(server, tmp_path, monkeypatch, slow_in):
+    """Each byte comes long before the time limit of the socket."""
+    monkeypatch.setattr(arrival, "PATIENCE_SECONDS", 0.3)
+    server.slow_in = slow_in
+    target = tmp_path / "downloads"
+    with pytest.raises(mnist_lib.errors.DataNotFoundError, match=r"only \d+ bytes came in 0 s"):
+        downloads.download_originals(server.info, target)
+    assert list(target.iterdir()) == []
+    assert len(server.requested) == 4
+
+
+def test_what_a_host_packs_for_the_way_is_not_unpacked(server, tmp_path, folder):
+    """It stores the `.gz` files, and some call them packed contents."""
+    server.encoding = "gzip"
+    target = downloads.download_originals(server.info, tmp_path / "downloads")
+    assert _contents(target) == _contents(folder)

@@ -6,6 +6,7 @@ No TensorFlow is imported here, so that flags can be checked against it.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 from mnist_lib import choices
 
@@ -39,6 +40,8 @@ class DatasetInfo:
       files: train images, train labels, test images, test labels; none if generated.
       num_train: images in the training split, before validation is held out.
       num_test: images in the test split.
+      stored_sha256: split name to the SHA-256, hexadecimal, of all images and then all labels,
+        a byte each, in the order in which TFDS stores them; where they are known.
     """
 
     name: str
@@ -48,6 +51,7 @@ class DatasetInfo:
     files: tuple[SourceFile, ...] = ()
     num_train: int = 60_000
     num_test: int = 10_000
+    stored_sha256: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 _DIGITS = tuple("0123456789")
@@ -83,6 +87,11 @@ MNIST = DatasetInfo(
             "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
         ),
     ),
+    # Computed from the four files above; a test does so again.
+    stored_sha256={
+        "train": "6d82d9f18df5f5fee79d159b3563eb6adcbd1abce0c4bdf9a7010078c6e75062",
+        "test": "bf70cada31279c1e952492c5ac496fe89dae2242110d9e77827607cd9b2e825f",
+    },
 )
 
 # Sizes and checksums of the next two are those that TFDS records (url_checksums/).

@@ -1,11 +1,13 @@
 """A decoded copy of a prepared split, so that only the first load decodes PNGs.
 
-The copy is named after the SHA-256 of the shards it was made from, and holds a
-SHA-256 of itself. A copy that fits neither is not used but made again.
+The copy is named after the SHA-256 of the shards it was made from, and holds a SHA-256 of
+itself, which is that of the images that were prepared. A copy that does not fit is not used
+but made again.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import pathlib
@@ -13,6 +15,7 @@ import pathlib
 import numpy as np
 
 from mnist_lib import files
+from mnist_lib.datasets import content_hashes
 from mnist_lib.datasets.prepared import PreparedDataset
 
 _logger = logging.getLogger(__name__)
@@ -31,11 +34,17 @@ def read(prepared: PreparedDataset, split: str) -> tuple[np.ndarray, np.ndarray]
 
     Returns:
       `(images, labels)`: read-only uint8 `[N, 28, 28, 1]`, mapped from the file, and int32
-      `[N]`; None if there is no copy, or none that is whole.
+      `[N]`; None if there is no copy, or none that is whole and known.
+
+    Raises:
+      CorruptDataError, OSError: as for `content_hashes.expected`.
     """
     path = _path(prepared, split)
     num_examples = sum(shard.num_examples for shard in prepared.shards[split])
     expected_size = num_examples * (_PIXELS + 1) + _DIGEST_BYTES
+    wanted = content_hashes.expected(prepared, split)
+    if wanted is None:
+        return None
     try:
         if path.stat().st_size != expected_size:
             raise ValueError("its size is wrong")
@@ -43,6 +52,8 @@ def read(prepared: PreparedDataset, split: str) -> tuple[np.ndarray, np.ndarray]
         data, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:].tobytes()
         if hashlib.sha256(data.data).digest() != digest:
             raise ValueError("its checksum is wrong")
+        if digest.hex() != wanted:
+            raise ValueError("it is not of what was prepared")
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
@@ -52,16 +63,22 @@ def read(prepared: PreparedDataset, split: str) -> tuple[np.ndarray, np.ndarray]
     return images, data[num_examples * _PIXELS :].astype(np.int32)
 
 
-def write(prepared: PreparedDataset, split: str, images: np.ndarray, labels: np.ndarray) -> None:
+def write(prepared: PreparedDataset, split: str, content: bytes) -> None:
     """Writes the decoded copy of a split; the file appears when it is whole.
 
-    A folder that cannot be written is no error: the next load decodes again.
+    A folder that cannot be written, or is a link to another, is no error: the next load
+    decodes again.
+
+    Args:
+      prepared, split: as for `read`.
+      content: what `content_hashes.content_of` returns.
     """
     path = _path(prepared, split)
-    data = images.tobytes() + labels.astype(np.uint8).tobytes()
     try:
+        if path.parent.is_symlink():
+            raise OSError(errno.ELOOP, "its folder is a symbolic link")
         path.parent.mkdir(exist_ok=True)
-        files.replace_file(path, data + hashlib.sha256(data).digest())
+        files.replace_file(path, content + hashlib.sha256(content).digest())
     except OSError as error:
         _logger.info("%s: no decoded copy is kept (%s)", path, error.strerror)
 

@@ -11,12 +11,11 @@ import urllib.parse
 import requests
 import tenacity
 
-from mnist_lib import errors, os_errors
-from mnist_lib.datasets import catalog, originals
+from mnist_lib import bounded, errors, os_errors
+from mnist_lib.datasets import arrival, catalog, originals
 from mnist_lib.progress import Progress
 
 _PROBE_TIMEOUT_SECONDS = 5.0
-_CHUNK_BYTES = 1 << 16
 
 
 def download_originals(info: catalog.DatasetInfo, folder: pathlib.Path) -> pathlib.Path:
@@ -38,7 +37,7 @@ def download_originals(info: catalog.DatasetInfo, folder: pathlib.Path) -> pathl
 def _download(info: catalog.DatasetInfo, folder: pathlib.Path) -> pathlib.Path:
     for file in info.files:
         path = folder / file.name
-        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256:
+        if _is_there(path, file):
             continue
         partial = path.with_name(file.name + ".part")
         try:
@@ -53,6 +52,14 @@ def _download(info: catalog.DatasetInfo, folder: pathlib.Path) -> pathlib.Path:
         finally:
             partial.unlink(missing_ok=True)
     return folder
+
+
+def _is_there(path: pathlib.Path, file: catalog.SourceFile) -> bool:
+    try:
+        content = bounded.read_file(path, file.num_bytes)
+    except (ValueError, FileNotFoundError):
+        return False
+    return hashlib.sha256(content).hexdigest() == file.sha256
 
 
 def _may_pass(error: BaseException) -> bool:
@@ -72,14 +79,18 @@ def _may_pass(error: BaseException) -> bool:
 def _fetch(url: str, file: catalog.SourceFile, path: pathlib.Path) -> None:
     path.unlink(missing_ok=True)  # also a link, which is not to be followed
     with (
-        requests.get(url, stream=True, timeout=(5, 30)) as response,
         contextlib.closing(Progress(file.num_bytes // 1000, description=f"{file.name}, kB")) as bar,
+        contextlib.closing(arrival.receive(url)) as pieces,
         path.open("xb") as stream,
     ):
-        response.raise_for_status()
-        for chunk in response.iter_content(_CHUNK_BYTES):
-            stream.write(chunk)
+        for piece in pieces:
+            stream.write(piece)
             bar.update(stream.tell() // 1000)
+            if stream.tell() > file.num_bytes:
+                raise errors.CorruptDataError(
+                    f"{url}: goes on after the {file.num_bytes} bytes that {file.name} has, and "
+                    "is not read further. Run again, or pass the original files as --manual_dir."
+                )
 
 
 def download_problem(info: catalog.DatasetInfo) -> str | None:

@@ -11,13 +11,11 @@ import gzip
 import hashlib
 import logging
 import pathlib
-import zipfile
-import zlib
 
 import numpy as np
 
-from mnist_lib import errors, os_errors
-from mnist_lib.datasets import catalog, idx, wrappings
+from mnist_lib import bounded, errors, os_errors
+from mnist_lib.datasets import catalog, idx, npz, wrappings
 
 _logger = logging.getLogger(__name__)
 
@@ -27,6 +25,7 @@ _REPLACE = (
 )
 # Keras's npz (keras.datasets.mnist.load_data): one array per original file, in order.
 _NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
+_SPARE = 2**20  # of what packs it
 
 
 def collect_originals(
@@ -60,13 +59,13 @@ def collect_originals(
 
 def _collect(info: catalog.DatasetInfo, folder: pathlib.Path) -> list[bytes] | None:
     """Returns the four `.gz` files; None: they lie in `folder` as they were published."""
-    npz = folder if folder.is_file() else folder / f"{info.name}.npz"
+    packed_path = folder if folder.is_file() else folder / f"{info.name}.npz"
     found = wrappings.find(info, folder)
-    if len(found) < len(info.files) and npz.is_file():
-        contents = [idx.to_idx(array) for array in _read_npz(npz)]
+    if len(found) < len(info.files) and packed_path.is_file():
+        contents = [idx.to_idx(array) for array in _read_npz(info, packed_path)]
         for file, content in zip(info.files, contents, strict=True):
-            _check_owner(info, file, npz, hashlib.sha256(content).hexdigest())
-            _verify_content(info, file, npz, content)
+            _check_owner(info, file, packed_path, hashlib.sha256(content).hexdigest())
+            _verify_content(info, file, packed_path, content)
         return [_pack(content) for content in contents]
     if not folder.is_dir():
         raise errors.DataNotFoundError(
@@ -75,7 +74,7 @@ def _collect(info: catalog.DatasetInfo, folder: pathlib.Path) -> list[bytes] | N
     missing = [file.name for file in info.files if file.name not in found]
     if missing:
         raise errors.DataNotFoundError(
-            f"{folder}: {', '.join(missing)} missing, and there is no {npz.name}; it has "
+            f"{folder}: {', '.join(missing)} missing, and there is no {packed_path.name}; it has "
             f"{wrappings.listing(folder)}. Pass a --manual_dir with the original files from "
             f"{info.url}, or leave it out to download them."
         )
@@ -85,7 +84,7 @@ def _collect(info: catalog.DatasetInfo, folder: pathlib.Path) -> list[bytes] | N
         None
         if in_place and all(content is None for content in packed)
         else [
-            found[file.name].read_bytes() if content is None else content
+            _read(info, file, found[file.name]) if content is None else content
             for file, content in zip(info.files, packed, strict=True)
         ]
     )
@@ -95,19 +94,36 @@ def _verified(
     info: catalog.DatasetInfo, file: catalog.SourceFile, path: pathlib.Path
 ) -> bytes | None:
     """Returns a file that was packed otherwise as `.gz`; None: it is the published one."""
-    raw = path.read_bytes()
+    raw = _read(info, file, path)
     digest = hashlib.sha256(raw).hexdigest()
     if digest == file.sha256:
         return None
     _check_owner(info, file, path, digest)
-    content = wrappings.unpack(raw)
-    if content is None:
-        raise _gzip_error(info, file, path, raw)
+    try:
+        content = wrappings.unpack(raw, _unpacked_size(info, file) + _SPARE)
+    except ValueError as error:
+        raise _gzip_error(info, file, path, raw) from error
     _check_owner(info, file, path, hashlib.sha256(content).hexdigest())
     if path.suffix == ".gz" and _content_problem(info, file, content):
         raise _gzip_error(info, file, path, raw)
     _verify_content(info, file, path, content)
     return _pack(content)
+
+
+def _read(info: catalog.DatasetInfo, file: catalog.SourceFile, path: pathlib.Path) -> bytes:
+    """Reads a file, packed or not, that should be an original; no more than one can have."""
+    try:
+        return bounded.read_file(path, max(file.num_bytes, _unpacked_size(info, file)) + _SPARE)
+    except ValueError as error:
+        raise errors.CorruptDataError(
+            f"{path}: {error}, and {file.name} has {file.num_bytes:,}. {_REPLACE}."
+        ) from error
+
+
+def _unpacked_size(info: catalog.DatasetInfo, file: catalog.SourceFile) -> int:
+    """Returns how many bytes an original has that is no longer packed."""
+    num_examples = info.num_train if file.name.startswith("train") else info.num_test
+    return 16 + 784 * num_examples if "images" in file.name else 8 + num_examples
 
 
 def _check_owner(
@@ -136,7 +152,7 @@ def verify_gzip(info: catalog.DatasetInfo, file: catalog.SourceFile, path: pathl
     Raises:
       CorruptDataError: names the file, what was expected and what was found.
     """
-    content = path.read_bytes()
+    content = _read(info, file, path)
     if hashlib.sha256(content).hexdigest() != file.sha256:
         raise _gzip_error(info, file, path, content)
 
@@ -146,9 +162,9 @@ def _gzip_error(
 ) -> errors.CorruptDataError:
     """Says what is wrong with a file that should be a published `.gz` and is not."""
     try:
-        decompressed = gzip.decompress(content)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        problem = f"not a complete gzip file ({error}), it begins with {content[:15]!r}"
+        decompressed = bounded.unpack_gzip(content, _unpacked_size(info, file) + _SPARE)
+    except ValueError as error:
+        problem = f"{error}, it begins with {content[:15]!r}"
     else:
         problem = _format_problem(info, file, decompressed) or "it is another file"
     return errors.CorruptDataError(
@@ -203,30 +219,23 @@ def _format_problem(
     return None
 
 
-def _read_npz(path: pathlib.Path) -> list[np.ndarray]:
+def _read_npz(info: catalog.DatasetInfo, path: pathlib.Path) -> list[np.ndarray]:
     """Reads Keras's npz; never unpickles anything."""
+    sizes = {key: _unpacked_size(info, of) for key, of in zip(_NPZ_KEYS, info.files, strict=True)}
     try:
-        if not zipfile.is_zipfile(path):  # np.load would read other formats too
-            raise ValueError("it is no npz file")
-        with np.load(path, allow_pickle=False) as arrays:
-            missing = [key for key in _NPZ_KEYS if key not in arrays]
-            if missing:
-                raise errors.CorruptDataError(
-                    f"{path}: has {', '.join(arrays.files)}, not {', '.join(missing)}. {_REPLACE}."
-                )
-            found = [arrays[key] for key in _NPZ_KEYS]
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        arrays = npz.read_arrays(bounded.read_file(path, sum(sizes.values()) + _SPARE), sizes)
+    except ValueError as error:
         raise errors.CorruptDataError(
             f"{path}: cannot be read without unpickling ({error}). {_REPLACE}."
         ) from error
-    for key, array in zip(_NPZ_KEYS, found, strict=True):
+    for key, array in arrays.items():
         num_dims = 3 if key.startswith("x") else 1
         if array.dtype != np.uint8 or array.ndim != num_dims:
             raise errors.CorruptDataError(
                 f"{path}: {key} is {array.dtype} {list(array.shape)}, expected uint8 with "
                 f"{num_dims} dimensions. {_REPLACE}."
             )
-    return found
+    return list(arrays.values())
 
 
 def how_to_provide(info: catalog.DatasetInfo) -> str:

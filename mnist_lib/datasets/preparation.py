@@ -22,7 +22,7 @@ from collections.abc import Iterator
 import filelock
 
 from mnist_lib import choices, errors, locks, os_errors, paths, runtime
-from mnist_lib.datasets import catalog, downloads, originals, tfds_internals
+from mnist_lib.datasets import catalog, downloads, originals, stored_splits, tfds_internals
 from mnist_lib.datasets.prepared import PreparedDataset, open_prepared
 from mnist_lib.progress import Progress
 
@@ -129,6 +129,9 @@ def _prepare(
                 if source == "download":
                     files = downloads.download_originals(info, root / "downloads" / info.name)
                 _build_with_tfds(info, root, files)
+                built = open_prepared(info, directory, source)
+                for split in built.shards:  # which notes what was prepared
+                    stored_splits.read_prepared(built, split)
                 _logger.info("Prepared %s in %.0f s", info.name, time.monotonic() - start)
     return open_prepared(info, directory, source)
 
@@ -144,6 +147,13 @@ def _preparation_lock(root: pathlib.Path, info: catalog.DatasetInfo) -> Iterator
     with os_errors.writing(root, "Pass a writable --data_dir."):
         root.mkdir(parents=True, exist_ok=True)
     path = root / f".{info.name}-{info.version}.lock"
+    written = (path, *(root / name for name in (info.name, f"{info.name}/{info.version}")))
+    for link in (*written, root / "downloads", root / "downloads" / info.name):
+        if link.is_symlink():
+            raise errors.OutputError(
+                f"{link}: is a symbolic link, through which nothing is written. Pass the folder "
+                "that it leads to as --data_dir, or another one."
+            )
     try:
         lock = locks.acquire(path, "data_dir", timeout=0)
     except filelock.Timeout:
@@ -171,7 +181,10 @@ def _build_with_tfds(
             *root.glob(f"{unpacked_prefix}*"),
             *root.glob(f"{info.name}/incomplete.*_{info.version}"),
         ):
-            shutil.rmtree(left_over)
+            if left_over.is_dir() and not left_over.is_symlink():
+                shutil.rmtree(left_over)
+            else:
+                left_over.unlink()
         # TFDS unpacks the originals into its download folder and leaves them there.
         with (
             tfds_internals.silence(),
@@ -179,6 +192,7 @@ def _build_with_tfds(
             paths.for_tensorflow(root) as folder,
             tempfile.TemporaryDirectory(prefix=unpacked_prefix, dir=folder) as unpacked,
             paths.for_tensorflow(files or root) as originals_folder,
+            tfds_internals.temporary_files_in(pathlib.Path(unpacked)),
         ):
             builder = _builder(info, folder)
             tfds_internals.accept_verified_files(builder)

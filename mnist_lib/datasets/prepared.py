@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import pathlib
+import re
 
-from mnist_lib import choices, errors, os_errors
+from mnist_lib import bounded, choices, errors, os_errors
 from mnist_lib.datasets import catalog
 
 # As TFDS writes them unless it is told otherwise.
 _FORMAT, _TEMPLATE = "tfrecord", "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
 READABLE = "Pass a --data_dir that you may read."
 _TFRECORD_FRAMING_BYTES = 16  # per record: uint64 length, two uint32 checksums
+_MOST_SHARDS = 10_000
 
 
 def elsewhere(directory: pathlib.Path) -> str:
@@ -94,18 +95,20 @@ def _read_shards(
     info_path = directory / "dataset_info.json"
     rebuild = elsewhere(directory)
     try:
-        description = json.loads(info_path.read_text())
+        description = bounded.checked_object(bounded.read_json(info_path))
         splits = {split["name"]: split for split in description["splits"]}
         _check_format(info, directory, description)
         shards = {}
         for name in ("train", "test"):
-            lengths = [int(length) for length in splits[name]["shardLengths"]]
+            lengths = [_count(length) for length in splits[name]["shardLengths"]]
+            if len(lengths) > _MOST_SHARDS:
+                raise ValueError(f"{name} has {len(lengths)} shards, more than {_MOST_SHARDS}")
             paths = [
                 directory / f"{info.name}-{name}.tfrecord-{i:05d}-of-{len(lengths):05d}"
                 for i in range(len(lengths))
             ]
             shards[name] = tuple(map(Shard, paths, lengths))
-        num_bytes = {name: int(splits[name]["numBytes"]) for name in shards}
+        num_bytes = {name: _count(splits[name]["numBytes"]) for name in shards}
     except errors.ConfigError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -129,6 +132,14 @@ def _read_shards(
                 f"expected {expected_size}. {rebuild}."
             )
     return shards
+
+
+def _count(value: object) -> int:
+    """Returns a number, which TFDS writes as text."""
+    text = str(value) if type(value) is int else value
+    if not (isinstance(text, str) and re.fullmatch("[0-9]{1,18}", text)):
+        raise ValueError(f"{value!r:.60} is no number of examples or bytes")
+    return int(text)
 
 
 def _check_format(info: catalog.DatasetInfo, directory: pathlib.Path, description: dict) -> None:

@@ -10,6 +10,8 @@ import contextlib
 import io
 import itertools
 import logging
+import os
+import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -67,6 +69,20 @@ def silence() -> Iterator[None]:
     finally:
         tqdm_utils.display_progress_bar(had_bars)
         logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def temporary_files_in(folder: os.PathLike[str]) -> Iterator[None]:
+    """Has temporary files be made in a folder meanwhile: TFDS leaves a folder of its own there.
+
+    `tfds.core.DatasetInfo` takes one of `tempfile.mkdtemp` and does not remove it.
+    """
+    before = tempfile.tempdir
+    tempfile.tempdir = os.fspath(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 def extract_error() -> type[Exception]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import tensorflow as tf
 
 from mnist_lib import errors, paths, runtime
+from mnist_lib.datasets import record_framing
 from mnist_lib.datasets.prepared import Shard, elsewhere
 
 IMAGE_SHAPE = (28, 28, 1)
 _READ_BATCH_SIZE = 1000
+_LONGEST_RECORD = 2**14  # ten times an image that cannot be compressed
+# Signature and header of a PNG file of this size: decoders believe it before they decode.
+_PNG_BEGINS = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">II", *IMAGE_SHAPE[:2])
 
 
 def read_shard(shard: Shard, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -28,8 +34,12 @@ def read_shard(shard: Shard, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
     runtime.check_not_forked()
     rebuild = elsewhere(shard.path.parent)
     images = np.empty((shard.num_examples, *IMAGE_SHAPE), np.uint8)
-    labels = np.empty(shard.num_examples, np.int32)
+    labels = np.empty(shard.num_examples, np.int64)
     position = 0
+    try:
+        record_framing.check_lengths(shard.path, _LONGEST_RECORD)
+    except ValueError as error:
+        raise errors.CorruptDataError(f"{shard.path}: damaged, {error}. {rebuild}.") from error
     try:
         with paths.for_tensorflow(shard.path.parent) as folder:
             records = tf.data.TFRecordDataset(str(folder / shard.path.name))
@@ -44,8 +54,9 @@ def read_shard(shard: Shard, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
             else:
                 end = position
     except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+        reason = error.message.strip().partition("\n")[0]
         raise errors.CorruptDataError(
-            f"{shard.path}: damaged after example {position} ({error.message}). {rebuild}."
+            f"{shard.path}: damaged after example {position} ({reason}). {rebuild}."
         ) from error
     if end != shard.num_examples:
         raise errors.CorruptDataError(
@@ -58,12 +69,12 @@ def read_shard(shard: Shard, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
             f"{shard.path}: label {labels[wrong[0]]} of example {wrong[0]} is not in "
             f"[0, {num_classes - 1}]. {rebuild}."
         )
-    return images, labels
+    return images, labels.astype(np.int32)
 
 
 @tf.autograph.experimental.do_not_convert
 def _decode(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Decodes serialised examples `[B]` to uint8 `[B, 28, 28, 1]` and int32 `[B]`."""
+    """Decodes serialised examples `[B]` to uint8 `[B, 28, 28, 1]` and int64 `[B]`."""
     features = tf.io.parse_example(
         records,
         {
@@ -71,9 +82,13 @@ def _decode(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             "label": tf.io.FixedLenFeature([], tf.int64),
         },
     )
+    begins = tf.strings.substr(features["image"], 0, len(_PNG_BEGINS))
+    is_small = tf.debugging.assert_equal(begins, _PNG_BEGINS, "an image is no PNG file of 28 x 28")
+    with tf.control_dependencies([is_small]):
+        encoded = tf.identity(features["image"])
     images = tf.map_fn(
         lambda png: tf.ensure_shape(tf.io.decode_png(png, channels=1), IMAGE_SHAPE),
-        features["image"],
+        encoded,
         fn_output_signature=tf.TensorSpec(IMAGE_SHAPE, tf.uint8),
     )
-    return images, tf.cast(features["label"], tf.int32)
+    return images, features["label"]

@@ -5,11 +5,10 @@ What a file is, is read in it: gzip is told by its first bytes, whatever its nam
 
 from __future__ import annotations
 
-import gzip
 import pathlib
-import zlib
 from collections.abc import Iterator
 
+from mnist_lib import bounded
 from mnist_lib.datasets import catalog
 
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -49,14 +48,13 @@ def _names(place: pathlib.Path, published: str) -> Iterator[pathlib.Path]:
             yield place / name / inner
 
 
-def unpack(raw: bytes) -> bytes | None:
-    """Returns the content of a file, decompressed if it is gzip; None: its gzip is damaged."""
-    if not raw.startswith(_GZIP_MAGIC):
-        return raw
-    try:
-        return gzip.decompress(raw)
-    except (EOFError, zlib.error, gzip.BadGzipFile):
-        return None
+def unpack(raw: bytes, most: int) -> bytes:
+    """Returns the content of a file, decompressed if it is gzip.
+
+    Raises:
+      ValueError: its gzip is damaged, or becomes more than `most` bytes.
+    """
+    return bounded.unpack_gzip(raw, most) if raw.startswith(_GZIP_MAGIC) else raw
 
 
 def listing(folder: pathlib.Path) -> str:

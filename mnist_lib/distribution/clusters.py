@@ -8,13 +8,12 @@ from __future__ import annotations
 import dataclasses
 import errno
 import ipaddress
-import json
 import logging
 import os
 import socket
 import typing
 
-from mnist_lib import errors
+from mnist_lib import bounded, errors
 
 if typing.TYPE_CHECKING:
     import tensorflow as tf
@@ -115,7 +114,7 @@ def read_cluster() -> tuple[tf.distribute.cluster_resolver.ClusterResolver, Clus
 
 def _from_tf_config(text: str) -> Cluster:
     try:
-        settings = json.loads(text)
+        settings = bounded.parse_json(text)
         jobs = settings["cluster"]
         task = settings["task"]
         job, task_index = task["type"], task["index"]
@@ -124,6 +123,8 @@ def _from_tf_config(text: str) -> Cluster:
             'it must be JSON like {"cluster": {"worker": ["host:port", ...]}, "task": {"type": '
             f'"worker", "index": 0}}}} ({type(error).__name__}: {error})'
         ) from error
+    if not isinstance(jobs, dict) or not all(_are_texts(of_job) for of_job in jobs.values()):
+        raise _bad_tf_config('its cluster is not like {"worker": ["host:port", ...]}')
     if job == "evaluator":
         raise _bad_tf_config(
             "its task is evaluator, which no run needs: workers evaluate as they train. Start "
@@ -131,21 +132,26 @@ def _from_tf_config(text: str) -> Cluster:
         )
     if "ps" in jobs:
         raise _bad_tf_config("it has parameter servers (ps), which Keras 3 does not support")
-    if not isinstance(jobs, dict) or not set(jobs) <= {"chief", "worker"}:
+    if not set(jobs) <= {"chief", "worker"}:
         raise _bad_tf_config(f"its jobs are {list(jobs)}; only chief and worker train")
     addresses = [address for name in ("chief", "worker") for address in jobs.get(name, ())]
     for address in addresses:
-        host, _, port = str(address).rpartition(":")
-        if not host or not port.isdigit() or not 0 < int(port) < 2**16:
+        host, _, port = address.rpartition(":")
+        is_port = port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) < 2**16
+        if not host or not host.isprintable() or not is_port:
             raise _bad_tf_config(f"{address!r} is not an address like host:port")
     if len(set(addresses)) < len(addresses):
         raise _bad_tf_config(f"two workers have the same address ({', '.join(addresses)})")
     count = len(jobs.get(job, ())) if isinstance(job, str) else 0
-    if isinstance(task_index, bool) or task_index not in range(count):
+    if type(task_index) is not int or task_index not in range(count):
         raise _bad_tf_config(
-            f"its task is {job} {task_index}, but its cluster has {count} of {job}"
+            f"its task is {job} {task_index!r}, but its cluster has {count} of {job}"
         )
     return _cluster(jobs, job, task_index)
+
+
+def _are_texts(values: typing.Any) -> bool:
+    return isinstance(values, list) and all(isinstance(value, str) for value in values)
 
 
 def _cluster(jobs: dict, job: str, task_index: int) -> Cluster:

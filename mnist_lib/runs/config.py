@@ -14,7 +14,7 @@ import json
 import math
 from typing import Any
 
-from mnist_lib import choices, errors
+from mnist_lib import bounded, choices, errors
 from mnist_lib.datasets import catalog
 from mnist_lib.runs import config_checks, recipes
 
@@ -165,17 +165,17 @@ class TrainConfig:
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> TrainConfig:
+    def from_json(cls, text: str | bytes) -> TrainConfig:
         """Reads what `to_json` wrote.
 
         Raises:
           ConfigError: not such a text, or a value in it cannot be used.
         """
         try:
-            values = dict(**json.loads(text))
-            unknown = set(values) - {field.name for field in dataclasses.fields(cls)}
-        except (ValueError, TypeError) as error:
+            values = bounded.parse_object(text)
+        except ValueError as error:
             raise errors.ConfigError("config.json", f"not a configuration ({error})") from error
+        unknown = set(values) - {field.name for field in dataclasses.fields(cls)}
         if unknown:
             raise errors.ConfigError(
                 "config.json",

@@ -69,7 +69,10 @@ def _typed(field: str, hint: typing.Any, value: typing.Any) -> typing.Any:
         matches = isinstance(value, _ACCEPTED[kind])
     if not matches:
         raise errors.ConfigError(field, f"{value!r} is not {_KINDS[kind]}")
-    return os.fspath(value) if kind is str else kind(value)
+    try:
+        return os.fspath(value) if kind is str else kind(value)
+    except OverflowError as error:
+        raise errors.ConfigError(field, "is larger than what is computed with") from error
 
 
 def _check_choices(config: TrainConfig) -> None:

@@ -13,9 +13,11 @@ from collections.abc import Iterator
 
 import filelock
 
-from mnist_lib import errors, files, locks, os_errors, paths
-from mnist_lib.runs import provenance
+from mnist_lib import bounded, errors, files, locks, os_errors, paths
+from mnist_lib.runs import provenance, stored_facts
 from mnist_lib.runs.config import TrainConfig
+
+_MOST_CONFIG_BYTES = 2**20
 
 
 class RunDirectory:
@@ -52,7 +54,7 @@ class RunDirectory:
         with _reading(self.config_path):
             if not self.config_path.is_file():
                 return None
-            return TrainConfig.from_json(self.config_path.read_text())
+            return TrainConfig.from_json(bounded.read_file(self.config_path, _MOST_CONFIG_BYTES))
 
     def read_results(self) -> dict | None:
         """Returns the results of a finished run; None if it is not finished.
@@ -63,7 +65,7 @@ class RunDirectory:
         with _reading(self.results_path):
             if not self.results_path.is_file():
                 return None
-            return dict(**json.loads(self.results_path.read_text()))
+            return stored_facts.checked_results(bounded.read_json(self.results_path))
 
     def read_provenance(self) -> list[dict]:
         """Returns what each process that worked on the run was, the first one first.
@@ -74,7 +76,7 @@ class RunDirectory:
         with _reading(self.provenance_path):
             if not self.provenance_path.is_file():
                 return []
-            return [dict(**entry) for entry in json.loads(self.provenance_path.read_text())]
+            return stored_facts.checked_entries(bounded.read_json(self.provenance_path))
 
     def first_facts(self) -> dict:
         """Returns what the process that started the run was, and its data; {} if there is none."""

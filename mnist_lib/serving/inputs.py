@@ -8,12 +8,13 @@ import math
 import os
 import pathlib
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO
 
 import numpy as np
 
 from mnist_lib import errors, os_errors, paths
-from mnist_lib.datasets import idx
+from mnist_lib.datasets import idx, npz
 from mnist_lib.serving import pictures
 
 _NPY_MAGIC, _IDX_MAGIC, _GZIP_MAGIC = b"\x93NUMPY", b"\x00\x00\x08\x03", b"\x1f\x8b"
@@ -101,9 +102,10 @@ def read_images(
         with path.open("rb") as stream:
             begins = stream.read(6)
     if begins.startswith(_NPY_MAGIC):
-        yield from _numbered(_read_npy(path), path, kind)
+        yield from _images_of_npy(path, kind)
     elif begins.startswith((_IDX_MAGIC, _GZIP_MAGIC)):
-        yield from _numbered(_read_idx(path), path, kind)
+        images = _read_idx(path)
+        yield from _numbered(images, images.shape, images.dtype, path, kind)
     elif not kind.are_digits:
         yield _whole_picture(path, kind, background)
     else:
@@ -142,31 +144,59 @@ def _whole_picture(path: pathlib.Path, kind: ImageKind, background: str) -> Foun
     return FoundImage(image[..., None], None, (0, 0, width, height))
 
 
-def _numbered(images: np.ndarray, path: pathlib.Path, kind: ImageKind) -> Iterator[FoundImage]:
-    """Yields the images of an array that is of the right kind."""
+def _numbered(
+    images: Iterable[np.ndarray],
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    path: pathlib.Path,
+    kind: ImageKind,
+) -> Iterator[FoundImage]:
+    """Yields the images of an array of a shape and dtype, if they are of the right kind."""
     without_channel = kind.shape[:-1] if kind.shape[-1] == 1 else kind.shape
-    single = images.shape in (kind.shape, without_channel)
-    if single:
-        images = images[None]
-    if str(images.dtype) != kind.dtype or images.shape[1:] not in (kind.shape, without_channel):
+    if str(dtype) != kind.dtype or shape[1:] not in (kind.shape, without_channel):
         raise errors.CorruptDataError(
-            f"{path}: holds {images.dtype} {list(images.shape)}, and the run was trained on "
+            f"{path}: holds {dtype} {list(shape)}, and the run was trained on "
             f"{kind.dtype} images {list(kind.shape)}. Pass an array [N, ...] of those."
         )
     for index, image in enumerate(images):
         yield FoundImage(np.array(image).reshape(kind.shape), index)
 
 
-def _read_npy(path: pathlib.Path) -> np.ndarray:
-    """Maps a `.npy` file into memory; never unpickles anything."""
+def _images_of_npy(path: pathlib.Path, kind: ImageKind) -> Iterator[FoundImage]:
+    """Reads a `.npy` file image by image; never unpickles anything."""
     try:
-        return np.lib.format.open_memmap(path, mode="r")
-    except (ValueError, EOFError, SyntaxError, OverflowError, TypeError) as error:
+        with path.open("rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            shape, is_fortran, dtype, begin = npz.read_header(stream.read(npz.HEADER_BYTES))
+            num_bytes = math.prod(shape) * dtype.itemsize
+            if size < begin + num_bytes:
+                raise ValueError(f"its header asks for {num_bytes:,} bytes, and {size:,} are there")
+            if is_fortran and len(shape) > 1 and num_bytes > _MOST_BYTES:
+                raise ValueError("it is large and in Fortran's order; save it in C's")
+            if shape == kind.shape or (kind.shape[-1] == 1 and shape == kind.shape[:-1]):
+                shape = (1, *shape)
+            stream.seek(begin)
+            if is_fortran and len(shape) > 1:
+                values = np.frombuffer(stream.read(num_bytes), dtype)
+                images: Iterable[np.ndarray] = values.reshape(shape, order="F")
+            else:
+                images = _pieces(stream, shape, dtype)
+            yield from _numbered(images, shape, dtype, path, kind)
+    except ValueError as error:
+        if isinstance(error, errors.MnistLibError):
+            raise
         reason = " ".join(str(error).split())
         raise errors.CorruptDataError(
             f"{path}: is no whole .npy file of numbers ({reason}); pickled objects are never "
             "loaded. Save a uint8 array with numpy.save."
         ) from error
+
+
+def _pieces(stream: BinaryIO, shape: tuple[int, ...], dtype: np.dtype) -> Iterator[np.ndarray]:
+    """Yields the parts of an array along its first dimension, of which one is held at a time."""
+    num_bytes = math.prod(shape[1:]) * dtype.itemsize
+    for _ in range(shape[0]):
+        yield np.frombuffer(stream.read(num_bytes), dtype).reshape(shape[1:])
 
 
 def _read_idx(path: pathlib.Path) -> np.ndarray:
@@ -177,6 +207,8 @@ def _read_idx(path: pathlib.Path) -> np.ndarray:
         with gzip.open(path) if packed else path.open("rb") as stream:
             header = stream.read(_IDX_HEADER)
             size = math.prod(int.from_bytes(header[at : at + 4], "big") for at in (4, 8, 12))
+            if header[:4] != _IDX_MAGIC:
+                raise ValueError(f"it begins with {header[:4]!r}")
             if size > _MOST_BYTES:
                 raise ValueError(
                     f"by its header it holds {size:,} bytes, more than {_MOST_BYTES:,}"
