@@ -2,6 +2,7 @@
 
 import collections
 import resource
+import struct
 
 import keras
 import numpy as np
@@ -11,7 +12,8 @@ from tensorboard.backend.event_processing import event_accumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 import mnist_lib
-from mnist_lib.inspection import event_files, opening_summaries, summaries, weights
+from mnist_lib.datasets import record_framing
+from mnist_lib.inspection import event_records, opening_summaries, summaries, weights
 from mnist_lib.inspection.opening_summaries import Beginning
 
 TRAIN_TAGS = {
@@ -29,7 +31,7 @@ def read_events(folder) -> dict[str, list[int]]:
     """The steps of each tag in the event files of a folder, in the order written."""
     steps = collections.defaultdict(list)
     for path in sorted(folder.glob("events.out.tfevents.*")):
-        for event in event_files.read_events(path):
+        for event in event_records.read_events(path):
             for value in event.summary.value:
                 steps[value.tag].append(event.step)
             if event.graph_def:
@@ -118,6 +120,67 @@ def test_what_was_cut_off_or_damaged_is_logged_again(tmp_path, num_bytes):
     assert [event.step for event in reader.Tensors("metrics/loss")] == [10, 20, 30, 40]
 
 
+@pytest.mark.parametrize("part", ["data", "length"])
+def test_one_flipped_bit_takes_one_record(tmp_path, part, caplog):
+    """TensorBoard reads no further: what is whole behind it is written again, and said."""
+    run = summaries.RunSummaries(tmp_path, "scalars")
+    for step in range(10, 110, 10):
+        run.training(step, _metrics(step), 0.1, 1000.0)
+    run.close()
+    (path,) = (tmp_path / "train").iterdir()
+    content = bytearray(path.read_bytes())
+    with path.open("rb") as stream:
+        third = list(record_framing.records(stream, 0, 2**20))[3]  # the first tells the version
+    content[third.offset + (20 if part == "data" else 1)] ^= 4
+    path.write_bytes(content)
+    with caplog.at_level("WARNING"):
+        resumed = summaries.RunSummaries(tmp_path, "scalars")
+    lost = third.end - third.offset
+    assert f"{path}: of what is at byte {third.offset} and after 1 records ({lost} bytes) are" in (
+        caplog.text
+    )
+    assert "and 7 are whole" in caplog.text
+    for step in (90, 100, 110):  # from a checkpoint at 80
+        resumed.training(step, _metrics(step), 0.1, 1000.0)
+    resumed.close()
+    every = {event_accumulator.TENSORS: 0}
+    reader = event_accumulator.EventAccumulator(str(tmp_path / "train"), every)
+    reader.Reload()
+    whole = [10, 20, *range(40, 120, 10)]
+    for tag in ("metrics/loss", "metrics/accuracy"):
+        assert [event.step for event in reader.Tensors(tag)] == whole
+    assert path.read_bytes() == content
+    caplog.clear()
+    again = summaries.RunSummaries(tmp_path, "scalars")
+    for step in (110, 120):
+        again.training(step, _metrics(step), 0.1, 1000.0)
+    again.close()
+    reader.Reload()
+    assert [event.step for event in reader.Tensors("metrics/loss")] == [*whole, 120]
+
+
+def test_a_length_that_no_memory_holds_is_not_believed(tmp_path):
+    """TensorFlow would end the process: the checksum of the length is right."""
+    header = struct.pack("<Q", 2**40)
+    header += struct.pack("<I", record_framing.checksum(header))
+    folder = tmp_path / "train"
+    with tf.summary.create_file_writer(str(folder)).as_default():
+        tf.summary.scalar("metrics/loss", 1.0, step=10)
+    (path,) = folder.iterdir()
+    whole = path.read_bytes()
+    for content in (header, whole + header, whole + header + whole):
+        path.write_bytes(content)
+        damage = event_records.Damage()
+        steps = [event.step for event in event_records.read_events(path, damage)]
+        assert steps == [0, 10] * content.count(whole)
+        assert damage.num_records == content.endswith(header + whole)
+    tensor = tf.compat.v1.Summary.Value(tag="loss").tensor
+    tensor.dtype = 1
+    tensor.float_val.append(1.0)
+    tensor.tensor_shape.dim.add(size=2**40)
+    assert event_records.scalar(tf.compat.v1.Summary.Value(tensor=tensor)) is None
+
+
 def test_a_full_disk_is_named(tmp_path):
     run = summaries.RunSummaries(tmp_path, "scalars")
 
@@ -171,7 +234,7 @@ def _tensors(folder, tag):
     return {
         event.step: value.tensor if value.HasField("tensor") else value
         for path in sorted(folder.glob("events.out.tfevents.*"))
-        for event in event_files.read_events(path)
+        for event in event_records.read_events(path)
         for value in event.summary.value
         if value.tag == tag
     }
@@ -199,7 +262,7 @@ def test_values_are_those_that_were_given(tmp_path):
     np.testing.assert_array_equal(pixels[::28, ::28, 0].ravel(), np.arange(15) + 1)  # rounded
     name = "_hparams_/session_start_info"
     for path in tmp_path.glob("events.out.tfevents.*"):
-        for event in event_files.read_events(path):
+        for event in event_records.read_events(path):
             for value in event.summary.value:
                 if value.tag == name:
                     content = value.metadata.plugin_data.content

@@ -12,6 +12,7 @@ import pathlib
 import struct
 import typing
 
+import google_crc32c
 import numpy as np
 
 _HEADER, _FOOTER = struct.Struct("<QI"), 4
@@ -46,14 +47,22 @@ def records(stream: typing.BinaryIO, offset: int, longest: int) -> typing.Iterat
         header = stream.read(_HEADER.size)
         if len(header) < _HEADER.size:
             return
-        length, checksum = _HEADER.unpack(header)
-        if _checksum(header[:8]) != checksum:
+        length, stored = _HEADER.unpack(header)
+        if checksum(header[:8]) != stored:
             return
         end = offset + _HEADER.size + length + _FOOTER
         if length > longest or end > size:
             return
         yield Record(offset, end)
         offset = end
+
+
+def content(stream: typing.BinaryIO, record: Record) -> bytes | None:
+    """Returns what a record holds; None: it is damaged."""
+    stream.seek(record.offset + _HEADER.size)
+    held = stream.read(record.end - record.offset - _HEADER.size)
+    held, stored = held[:-_FOOTER], held[-_FOOTER:]
+    return held if checksum(held).to_bytes(_FOOTER, "little") == stored else None
 
 
 def next_offset(stream: typing.BinaryIO, offset: int, longest: int) -> int | None:
@@ -114,15 +123,11 @@ def _tables() -> np.ndarray:
 
 
 _TABLES = _tables()
-_TABLE: list[int] = _TABLES[-1].tolist()
 
 
-def _checksum(content: bytes) -> int:
+def checksum(content: bytes) -> int:
     """Returns the CRC of some bytes as it is stored: turned by 15 bits, a constant added."""
-    crc = 0xFFFFFFFF
-    for byte in content:
-        crc = _TABLE[(crc ^ byte) & 0xFF] ^ crc >> 8
-    crc ^= 0xFFFFFFFF
+    crc = google_crc32c.value(content)
     return ((crc >> 15 | crc << 17) + _MASK) & 0xFFFFFFFF
 
 

@@ -8,6 +8,7 @@ checkpoint is not logged again when the steps are taken again.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import pathlib
 import time
@@ -19,9 +20,13 @@ import tensorflow as tf
 from tensorboard.plugins.histogram import summary_v2 as histogram_plugin
 from tensorboard.plugins.scalar import summary_v2 as scalar_plugin
 
-from mnist_lib import errors, os_errors
+from mnist_lib import errors
+from mnist_lib.inspection import event_records
+
+_logger = logging.getLogger(__name__)
 
 _PREFIX = "events.out.tfevents."
+_MOST_TAGS = 100_000
 
 
 class EventWriter:
@@ -30,7 +35,9 @@ class EventWriter:
     def __init__(self, folder: pathlib.Path):
         """Opens nothing yet; reads what earlier processes have logged there."""
         self._folder = folder
-        self._last = last_steps(folder)
+        self._last, damaged = last_steps(folder)
+        self._behind = _behind_damage(damaged)
+        self._next_behind = next(self._behind, None)
         self._writer: tf.summary.SummaryWriter | None = None
 
     def has(self, tag: str, step: int) -> bool:
@@ -47,6 +54,7 @@ class EventWriter:
         if self.has(tag, step):
             yield False
             return
+        self._write_again(step)
         with self._write_errors(), self._open().as_default(step=step):
             yield True
         self._last[tag] = step
@@ -80,6 +88,18 @@ class EventWriter:
         new = [value for value in values if not self.has(value.tag, step)]
         if not new:
             return
+        self._write_again(step)
+        self._write(step, new)
+
+    def _write_again(self, step: int) -> None:
+        """Writes what is whole behind damage, of before `step`; later steps are logged anew."""
+        while self._next_behind is not None and self._next_behind.step < step:
+            event, self._next_behind = self._next_behind, next(self._behind, None)
+            values = [v for v in event.summary.value if not self.has(v.tag, event.step)]
+            if values:
+                self._write(event.step, values)
+
+    def _write(self, step: int, new: Sequence[Any]) -> None:
         event = tf.compat.v1.Summary()
         for value in new:
             event.value.add().ParseFromString(value.SerializeToString())
@@ -130,35 +150,52 @@ class EventWriter:
             ) from error
 
 
-def last_steps(folder: pathlib.Path) -> dict[str, int]:
-    """Returns the last step of each tag in the event files of a folder.
+def last_steps(folder: pathlib.Path) -> tuple[dict[str, int], list[pathlib.Path]]:
+    """Returns the last step of each tag in the event files of a folder, and damaged files.
+
+    Of a damaged file what comes before the damage counts: TensorBoard reads no further. What
+    is lost is logged.
 
     Raises:
       DataNotFoundError: a file may not be read.
+      CorruptDataError: there are more tags than a run can have.
     """
     last: dict[str, int] = {}
+    damaged: list[pathlib.Path] = []
     for path in _files(folder):
-        for event in read_events(path):
-            tags = [value.tag for value in event.summary.value]
-            for tag in (*tags, *(["graph"] if event.HasField("graph_def") else [])):
-                last[tag] = max(last.get(tag, -1), event.step)
-    return last
+        damage = event_records.Damage()
+        for event in event_records.read_events(path, damage):
+            if damage.offset is None:
+                _count(event, last)
+            if len(last) > _MOST_TAGS:
+                raise errors.CorruptDataError(
+                    f"{path}: has more than {_MOST_TAGS:,} tags, which no run writes. Restore it "
+                    "from a copy, or pass a new --workdir."
+                )
+        if damage.offset is not None:
+            damaged.append(path)
+            _logger.warning(
+                "%s: of what is at byte %d and after %d records (%d bytes) are damaged and lost, "
+                "and %d are whole, which are written again as the run goes on",
+                *(path, damage.offset, damage.num_records, damage.num_bytes, damage.num_after),
+            )
+    return last, damaged
+
+
+def _count(event: tf.compat.v1.Event, last: dict[str, int]) -> None:
+    tags = [value.tag for value in event.summary.value]
+    for tag in (*tags, *(["graph"] if event.HasField("graph_def") else [])):
+        last[tag] = max(last.get(tag, -1), event.step)
+
+
+def _behind_damage(damaged: Sequence[pathlib.Path]) -> Iterator[tf.compat.v1.Event]:
+    """Yields the whole events of some files that come after damage."""
+    for path in damaged:
+        damage = event_records.Damage()
+        for event in event_records.read_events(path, damage):
+            if damage.offset is not None:
+                yield event
 
 
 def _files(folder: pathlib.Path) -> list[pathlib.Path]:
-    return sorted(folder.glob(f"{_PREFIX}*"))
-
-
-def read_events(path: pathlib.Path) -> Iterator[tf.compat.v1.Event]:
-    """Yields the events of a file, up to a record that is damaged or was cut off.
-
-    TensorBoard reads no further either.
-
-    Raises:
-      DataNotFoundError: the file may not be read.
-    """
-    with os_errors.reading(path, "Pass a --workdir that you may read."), path.open("rb"):
-        pass
-    with contextlib.suppress(tf.errors.DataLossError):
-        for record in tf.data.TFRecordDataset(os.fsencode(path)).as_numpy_iterator():
-            yield tf.compat.v1.Event.FromString(record)
+    return sorted(path for path in folder.glob(f"{_PREFIX}*") if path.is_file())

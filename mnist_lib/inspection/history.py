@@ -207,21 +207,16 @@ def _from_events(folder: pathlib.Path) -> _Rows:
 
 
 def _scalars(path: pathlib.Path) -> Iterable[tuple[int, str, float]]:
-    """Yields step, tag and value; a record cut off by the end of the process is the last."""
-    import tensorflow as tf  # seconds, which reading history.csv does not take
-    from tensorboard.backend.event_processing import event_file_loader
-    from tensorboard.util import tensor_util
+    """Yields step, tag and value; what is damaged is left out."""
+    # Seconds, which reading history.csv does not take.
+    from mnist_lib.inspection import event_records
 
-    try:
-        for event in event_file_loader.EventFileLoader(str(path)).Load():
-            for value in event.summary.value:
-                array = tensor_util.make_ndarray(value.tensor)
-                if array.shape == () and array.dtype.kind == "f":
-                    yield event.step, value.tag, float(array)
-    except tf.errors.OpError as error:
-        raise errors.DataNotFoundError(
-            f"{path}: cannot be read ({error.message}). Pass a --workdir that you may read."
-        ) from error
+    for event in event_records.read_events(path):
+        for value in event.summary.value:
+            if value.HasField("simple_value"):  # of TensorFlow 1
+                yield event.step, value.tag, value.simple_value
+            elif (number := event_records.scalar(value)) is not None:
+                yield event.step, value.tag, number
 
 
 def _curves(rows: _Rows) -> History:

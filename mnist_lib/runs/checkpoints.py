@@ -17,7 +17,7 @@ import keras
 import tensorflow as tf
 
 from mnist_lib import errors, os_errors, paths
-from mnist_lib.runs import checkpoint_files
+from mnist_lib.runs import checkpoint_files, checkpoint_sizes
 from mnist_lib.training import keras_internals
 
 _logger = logging.getLogger(__name__)
@@ -198,6 +198,8 @@ def checkpoint_problem(prefix: pathlib.Path) -> str | None:
             return "incomplete, it has no .index file"
         try:
             reader = tf.train.load_checkpoint(str(folder / prefix.name))
+            if problem := checkpoint_sizes.size_problem(prefix, reader):
+                return problem
             for name in reader.get_variable_to_shape_map():
                 reader.get_tensor(name)  # compares the stored CRC32C
         except _READ_ERRORS as error:

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from mnist_lib import errors
+from mnist_lib import bounded, errors
 from mnist_lib.runs import checkpoints, resuming, run_directory
 from mnist_lib.runs.config import TrainConfig
 from mnist_lib.training.metrics import TrainMetrics
@@ -115,9 +115,9 @@ class SavedState:
 
     def _check_identity(self, step: int, allow_other_replicas: bool) -> None:
         """Checks that what was restored is of this run, whatever the files beside it say."""
-        saved = json.loads(self.state.configuration.numpy())
+        saved = self._saved_identity(step)
         resuming.check_resumable(
-            TrainConfig.from_json(json.dumps(saved["config"])),
+            saved["config"],
             self._config,
             self._data_facts["num_train"],
             started_as=f"saved in {self._latest.directory / f'ckpt-{step}'}",
@@ -129,6 +129,19 @@ class SavedState:
                 "that of this run, or start again with a new --workdir."
             )
         self.state.configuration.assign(self._identity)
+
+    def _saved_identity(self, step: int) -> dict[str, Any]:
+        try:
+            saved = bounded.parse_object(self.state.configuration.numpy())
+            return {
+                "config": TrainConfig.from_json(json.dumps(saved["config"])),
+                "train_sha256": saved["train_sha256"],
+            }
+        except (ValueError, KeyError) as error:  # ConfigError is a ValueError
+            raise errors.CheckpointError(
+                f"{self._latest.directory}: ckpt-{step} does not say of which run it is ({error}). "
+                "Restore it from a copy, or start again with a new --workdir."
+            ) from error
 
     @property
     def step(self) -> int:
