@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from absl import flags
 
 from mnist_lib import errors, os_errors, stop_signals, version
-from mnist_lib.commands import help_text, invocation
+from mnist_lib.commands import flag_files, help_text, invocation
 from mnist_lib.training import own_errors
 
 _HELP = ("--help", "-help", "-h", "-?")
@@ -190,9 +190,13 @@ def _parse(doc: str | None, arguments: Sequence[str] | None) -> list[str]:
         _ActionFlag("version", _version),
     ):
         flags.DEFINE_flag(flag, module_name="absl.app")
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return flags.FLAGS(["", *(sys.argv[1:] if arguments is None else arguments)])[1:]
-    except (flags.Error, UnicodeDecodeError) as error:  # the second: of a --flagfile
+        flag_files.check(given)
+        return flags.FLAGS(["", *given])[1:]
+    except errors.ConfigError as error:
+        _fail(error.exit_code, f"--{error}")
+    except (flags.Error, ValueError) as error:  # the second: a value for --no...
         _fail(os.EX_USAGE, f"{error} (--help lists the flags)")
 
 

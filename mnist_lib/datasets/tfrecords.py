@@ -53,8 +53,8 @@ def read_shard(shard: Shard, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
                 position = end
             else:
                 end = position
-    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
-        reason = error.message.strip().partition("\n")[0]
+    except (tf.errors.OpError, UnicodeDecodeError) as error:  # the second: what TensorFlow says
+        reason = str(getattr(error, "message", error)).strip().partition("\n")[0]
         raise errors.CorruptDataError(
             f"{shard.path}: damaged after example {position} ({reason}). {rebuild}."
         ) from error

@@ -174,7 +174,9 @@ def _slurm_resolver() -> tf.distribute.cluster_resolver.SlurmClusterResolver:
     try:
         resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(**options)
         resolver.cluster_spec()  # which sets its task_id too
-    except (RuntimeError, ValueError, IndexError) as error:
+        if resolver.task_id is None:
+            raise ValueError("SLURM_PROCID is none of its tasks")
+    except (RuntimeError, ValueError, IndexError, TypeError, MemoryError) as error:
         raise errors.ConfigError("SLURM_*", f"do not describe a job step ({error})") from error
     return resolver
 

@@ -16,10 +16,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from mnist_lib import errors, files, os_errors, paths
+from mnist_lib import bounded, errors, files, os_errors, paths
 
 SPLITS = ("train", "validation", "test")
 FILE_NAME = "history.csv"
+# Of a run of a million steps that are all logged.
+_MOST_BYTES, _MOST_ROWS, _MOST_VALUES, _MOST_COLUMNS = 2**27, 1_000_000, 4_000_000, 10_000
 
 # Split, then tag, to its steps, int64 [N] and rising, and its values, float64 [N].
 History = dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]
@@ -160,7 +162,7 @@ def _rows_of(folder: pathlib.Path) -> _Rows:
     if not path.is_file():
         return _from_events(folder)
     try:
-        return _from_csv(path.read_text())
+        return _from_csv(bounded.read_file(path, _MOST_BYTES).decode())
     except (ValueError, KeyError, TypeError, csv.Error) as error:
         raise errors.CorruptDataError(
             f"{path}: cannot be used ({error}). Restore it from a copy; without it the event "
@@ -170,9 +172,21 @@ def _rows_of(folder: pathlib.Path) -> _Rows:
 
 def _from_csv(text: str) -> _Rows:
     rows: _Rows = {}
-    for row in csv.DictReader(io.StringIO(text, newline="")):
-        key = int(row.pop("step")), SPLITS[SPLITS.index(row.pop("split"))]
-        rows[key] = {tag: float(value) for tag, value in row.items() if value != ""}
+    lines = csv.reader(io.StringIO(text, newline=""))
+    names = next(lines, [])
+    if len(set(names)) < len(names) or len(names) > _MOST_COLUMNS:
+        raise ValueError(f"a column has the name of another, or there are {_MOST_COLUMNS:,}")
+    num_values = 0
+    for line in lines:
+        row = dict(zip(names, line, strict=True))
+        step, split = int(row.pop("step")), row.pop("split")
+        if not 0 <= step < 2**63:
+            raise ValueError(f"{step} is no step")
+        values = {tag: float(value) for tag, value in row.items() if value != ""}
+        rows[step, SPLITS[SPLITS.index(split)]] = values
+        num_values += len(values)
+        if len(rows) > _MOST_ROWS or num_values > _MOST_VALUES:
+            raise ValueError(f"it has more than {_MOST_ROWS:,} rows, or {_MOST_VALUES:,} values")
     return rows
 
 

@@ -105,7 +105,9 @@ def write_state_file(directory: pathlib.Path, step: int) -> None:
 def state_file_names(directory: pathlib.Path, step: int) -> bool:
     """Whether the file `checkpoint` is there and names a step."""
     path = directory / "checkpoint"
-    return path.is_file() and path.read_bytes() == _state_file(step)
+    wanted = _state_file(step)
+    is_as_long = path.is_file() and path.stat().st_size == len(wanted)
+    return is_as_long and path.read_bytes() == wanted
 
 
 def _state_file(step: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Whether a checkpoint can hold what its index says: TensorFlow takes the memory before it looks."""
+"""Whether a checkpoint can hold what its index says, for which TensorFlow takes memory first."""
 
 from __future__ import annotations
 

@@ -209,7 +209,7 @@ def new_workdir(dataset: str, model: str, root: str | os.PathLike[str] = "runs")
 def _in_use(owner_path: pathlib.Path) -> str:
     """Says who holds a run directory, and what to do."""
     try:
-        pid, *host = owner_path.read_text(errors="replace").split()
+        pid, *host = bounded.read_file(owner_path, 4096).decode(errors="replace").split()
     except (OSError, ValueError):  # not written yet, or by an older version
         pid, host = "unknown", []
     owner = " on ".join([f"pid {pid}", *host])
