@@ -15,14 +15,18 @@ import pathlib
 
 import keras
 import tensorflow as tf
+from google.protobuf import message
 
 from mnist_lib import errors, os_errors, paths
-from mnist_lib.runs import checkpoint_files, checkpoint_sizes
+from mnist_lib.runs import checkpoint_files, checkpoint_index
 from mnist_lib.training import keras_internals
 
 _logger = logging.getLogger(__name__)
 
-_READ_ERRORS = (tf.errors.OpError, RuntimeError, ValueError, IndexError)
+_READ_ERRORS = (
+    *(tf.errors.OpError, RuntimeError, ValueError, TypeError, LookupError),
+    message.DecodeError,
+)
 
 
 def checkpoint_of(
@@ -196,10 +200,10 @@ def checkpoint_problem(prefix: pathlib.Path) -> str | None:
             path.open("rb").close()
         if not prefix.with_name(prefix.name + ".index").is_file():
             return "incomplete, it has no .index file"
+        if problem := checkpoint_index.index_problem(prefix):
+            return problem
         try:
             reader = tf.train.load_checkpoint(str(folder / prefix.name))
-            if problem := checkpoint_sizes.size_problem(prefix, reader):
-                return problem
             for name in reader.get_variable_to_shape_map():
                 reader.get_tensor(name)  # compares the stored CRC32C
         except _READ_ERRORS as error:
