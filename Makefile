@@ -14,7 +14,7 @@ PYTHON ?= $(shell for p in $(CANDIDATES); do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 	2>/dev/null && echo $$p && break; done)
 
-.PHONY: help check-python train demo test test-slow test-wheel faults bench lint format lock audit \
+.PHONY: help check-python train demo test test-slow test-wheel fuzz faults bench lint format lock audit \
 	sbom clean
 
 help:  ## Lists the targets.
@@ -37,6 +37,9 @@ test-wheel: $(BIN)/.installed-dev  ## Runs the library's tests against the built
 
 faults: $(BIN)/.installed-dev  ## Puts a fault at every system call of a run: hours. Needs strace.
 	$(BIN)/python -m tests.fault_injection --page=docs/faults.md $(ARGS)
+
+fuzz: $(BIN)/.installed-dev  ## Gives each reader 640 damaged inputs (40 minutes); ARGS="--examples=50 npz".
+	$(BIN)/python tests/fuzzing/fuzz.py --examples=640 --markdown=docs/faults_inputs.md $(ARGS)
 
 bench: $(BIN)/.installed-dev  ## Measures all that docs/benchmark.md shows (20 minutes, 2 cores).
 	$(BIN)/python scripts/benchmark.py --suite --markdown=docs/benchmark.md \
