@@ -1,18 +1,23 @@
 """Readers and what once made them fail, and a little of what `make fuzz` tries; see `fuzzing/`."""
 
+import os
 import pathlib
 import subprocess
 import sys
 
 import pytest
 
+import mnist_lib
+
 FUZZING = pathlib.Path(__file__).parent / "fuzzing"
+PACKAGE = pathlib.Path(mnist_lib.__file__).parent
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
 
 
 def _fuzz(*options: str) -> tuple[int, list[str], str]:
     """Returns the exit code, a line per reader, and all that was said."""
     command = [sys.executable, str(FUZZING / "fuzz.py"), "--together", *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=ENVIRONMENT)
     lines = [line for line in done.stdout.splitlines() if line.startswith("reader=")]
     return done.returncode, lines, done.stdout + done.stderr
 
@@ -37,7 +42,9 @@ def test_a_reader_that_fails_is_named_and_its_input_kept(tmp_path):
         f"trial = fuzz.Trial('idx', pathlib.Path({str(tmp_path)!r}));"
         "print(trial.attempt(b'broken')); print(trial.outcome.failed)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=ENVIRONMENT
+    )
     assert "ZeroDivisionError" in done.stdout
     assert done.stdout.endswith("\n1\n")
     (kept,) = (tmp_path / "failed").iterdir()
