@@ -20,7 +20,13 @@ def checked_results(value: Any) -> dict[str, Any]:
     Raises:
       ValueError: names the field that cannot.
     """
-    return _checked(bounded.checked_object(value), _RESULTS)
+    results = _checked(bounded.checked_object(value), _RESULTS)
+    matrix = results.get("test", {}).get("confusion_matrix", ())
+    if matrix and len(matrix) != len(results.get("class_names", matrix)):
+        raise ValueError(
+            f"test.confusion_matrix is of {len(matrix)} classes, class_names of others"
+        )
+    return results
 
 
 def checked_entries(value: Any) -> list[dict[str, Any]]:
