@@ -10,6 +10,8 @@ import json
 import logging
 import pathlib
 import re
+import shutil
+import tempfile
 import threading
 
 import numpy as np
@@ -22,11 +24,13 @@ import mnist_lib
 from mnist_lib import choices, progress
 from mnist_lib.datasets import (
     catalog,
+    content_hashes,
     downloads,
     idx,
     loading,
     originals,
     preparation,
+    stored_splits,
     synthetic_builder,
     synthetic_digits,
     tfds_internals,
@@ -237,6 +241,58 @@ def test_preparing_shows_our_progress_and_nothing_of_tfds(tmp_path, monkeypatch,
     assert between == [f"Preparing synthetic_digits {n} of 40" for n in range(1, 41)]
     assert re.fullmatch(r"Prepared synthetic_digits in \d+ s", last)
     assert "ataset" not in "".join(capfd.readouterr())
+
+
+@pytest.mark.usefixtures("forty_digits")
+def test_nothing_is_left_beside_what_was_prepared(tmp_path, monkeypatch):
+    """Nor what a killed process has left, which may be a link of somebody else."""
+    temporary, data, outside = (tmp_path / name for name in ("tmp", "data", "outside"))
+    for folder in (temporary, data, outside):
+        folder.mkdir()
+    (outside / "kept").write_text("")
+    (data / ".unpacked-synthetic_digits-killed" / "tmp12345tfds").mkdir(parents=True)
+    (data / ".unpacked-synthetic_digits-link").symlink_to(outside)
+    (data / ".unpacked-mnist-of_another").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    prepared = mnist_lib.prepare_dataset("synthetic_digits", data_dir=data)
+    assert list(temporary.iterdir()) == []
+    assert tempfile.tempdir == str(temporary)
+    assert {path.name for path in data.iterdir()} == {
+        "synthetic_digits",
+        ".synthetic_digits-1.0.0.lock",
+        ".unpacked-mnist-of_another",
+    }
+    assert (outside / "kept").exists()
+    noted = json.loads((prepared.directory / "content_sha256.json").read_text())
+    assert set(noted) == {"train", "test"}
+    copies = list((prepared.directory / "decoded").iterdir())
+    assert sorted(noted.values()) == sorted(path.read_bytes()[-32:].hex() for path in copies)
+
+
+@pytest.mark.usefixtures("forty_digits")
+@pytest.mark.parametrize("name", [".synthetic_digits-1.0.0.lock", "synthetic_digits", "decoded"])
+def test_nothing_is_written_through_a_link(tmp_path, name):
+    data, outside = tmp_path / "data", tmp_path / "outside"
+    data.mkdir()
+    outside.mkdir()
+    if name == "decoded":
+        prepared = mnist_lib.prepare_dataset("synthetic_digits", data_dir=data)
+        shutil.rmtree(prepared.directory / name)
+        (prepared.directory / name).symlink_to(outside)
+        stored_splits.read_prepared(prepared, "test")
+    else:
+        (data / name).symlink_to(outside / "lock" if name.endswith("lock") else outside)
+        with pytest.raises(mnist_lib.errors.OutputError, match=f"{name}: is a symbolic link"):
+            mnist_lib.prepare_dataset("synthetic_digits", data_dir=data)
+    assert list(outside.iterdir()) == []
+
+
+def test_the_content_of_mnist_is_known(prepared):
+    """What the catalogue says is what the originals give, in the order of TFDS."""
+    for split, known in prepared.info.stored_sha256.items():
+        images, labels = stored_splits.read_prepared(prepared, split)
+        content = content_hashes.content_of(images, labels)
+        assert hashlib.sha256(content).hexdigest() == known
 
 
 @pytest.mark.usefixtures("forty_digits")

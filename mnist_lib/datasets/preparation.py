@@ -129,9 +129,6 @@ def _prepare(
                 if source == "download":
                     files = downloads.download_originals(info, root / "downloads" / info.name)
                 _build_with_tfds(info, root, files)
-                built = open_prepared(info, directory, source)
-                for split in built.shards:  # which notes what was prepared
-                    stored_splits.read_prepared(built, split)
                 _logger.info("Prepared %s in %.0f s", info.name, time.monotonic() - start)
     return open_prepared(info, directory, source)
 
@@ -212,6 +209,9 @@ def _build_with_tfds(
             f"{failed} Free some space (about 150 MB are needed) and run again; nothing "
             "half-written is used."
         ) from error
+    built = open_prepared(info, root / info.name / info.version, "generated")
+    for split in built.shards:  # what was prepared is noted, and the copies are made
+        stored_splits.read_prepared(built, split)
 
 
 def _builder(info: catalog.DatasetInfo, root: pathlib.Path):

@@ -145,7 +145,7 @@ def _from_tf_config(text: str) -> Cluster:
     count = len(jobs.get(job, ())) if isinstance(job, str) else 0
     if type(task_index) is not int or task_index not in range(count):
         raise _bad_tf_config(
-            f"its task is {job} {task_index!r}, but its cluster has {count} of {job}"
+            f"its task is {job} {task_index}, but its cluster has {count} of {job}"
         )
     return _cluster(jobs, job, task_index)
 
