@@ -75,7 +75,7 @@ def silence() -> Iterator[None]:
 def temporary_files_in(folder: os.PathLike[str]) -> Iterator[None]:
     """Has temporary files be made in a folder meanwhile: TFDS leaves a folder of its own there.
 
-    `tfds.core.DatasetInfo` takes one of `tempfile.mkdtemp` and does not remove it.
+    `tfds.core.DatasetInfo` takes one of `tempfile.mkdtemp` and leaves it.
     """
     before = tempfile.tempdir
     tempfile.tempdir = os.fspath(folder)
