@@ -19,6 +19,11 @@ from tensorflow.core.protobuf import tensor_bundle_pb2
 from mnist_lib import bounded
 from mnist_lib.datasets import record_framing
 
+# What TensorFlow raises where a checkpoint is damaged, or of something else.
+READ_ERRORS = (
+    *(tf.errors.OpError, RuntimeError, ValueError, TypeError, LookupError),
+    message.DecodeError,
+)
 _MOST_BYTES = 2**26
 _LAST_DTYPE = 100  # of values
 _FOOTER_BYTES, _TRAILER_BYTES = 48, 5
@@ -29,13 +34,16 @@ def index_problem(prefix: pathlib.Path) -> str | None:
     """Says what is wrong with the index of a checkpoint; None: nothing.
 
     Args:
-      prefix: the checkpoint; its `.index` is there.
+      prefix: the checkpoint.
 
     Raises:
       OSError: it cannot be read.
     """
+    path = prefix.with_name(f"{prefix.name}.index")
+    if not path.is_file():
+        return "incomplete, it has no .index file"
     try:
-        content = bounded.read_file(prefix.with_name(f"{prefix.name}.index"), _MOST_BYTES)
+        content = bounded.read_file(path, _MOST_BYTES)
         entries = list(_entries_of_table(content))
         _check_entries(prefix, entries)
     except (ValueError, TypeError, IndexError, struct.error, message.DecodeError) as error:

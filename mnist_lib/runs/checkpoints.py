@@ -15,7 +15,6 @@ import pathlib
 
 import keras
 import tensorflow as tf
-from google.protobuf import message
 
 from mnist_lib import errors, os_errors, paths
 from mnist_lib.runs import checkpoint_files, checkpoint_index
@@ -23,10 +22,7 @@ from mnist_lib.training import keras_internals
 
 _logger = logging.getLogger(__name__)
 
-_READ_ERRORS = (
-    *(tf.errors.OpError, RuntimeError, ValueError, TypeError, LookupError),
-    message.DecodeError,
-)
+_READ_ERRORS = checkpoint_index.READ_ERRORS
 
 
 def checkpoint_of(
@@ -198,8 +194,6 @@ def checkpoint_problem(prefix: pathlib.Path) -> str | None:
     ):
         for path in filter(pathlib.Path.is_file, prefix.parent.glob(f"{prefix.name}.*")):
             path.open("rb").close()
-        if not prefix.with_name(prefix.name + ".index").is_file():
-            return "incomplete, it has no .index file"
         if problem := checkpoint_index.index_problem(prefix):
             return problem
         try:
