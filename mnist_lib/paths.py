@@ -119,7 +119,7 @@ def check_not_led_away(field: str, path: pathlib.Path) -> None:
     if path.is_symlink() and path.lstat().st_uid not in (os.getuid(), 0):
         raise errors.OutputError(
             f"{path}: is a symbolic link of another user (to {os.readlink(path)}), and would be "
-            f"written through. Remove it, or pass another --{field}."
+            f"written through. Pass another --{field}."
         )
 
 
