@@ -61,11 +61,11 @@ def main() -> int:
         if scenario.name == "run":
             chance = random.Random(arguments.seed)
             counts.append(at_work.kill_at_random(arguments.kills, chance, deadline + share))
+        text = page.of(counts, time.monotonic() - started, sorted(temporary.iterdir()))
+        if arguments.page:  # also of what there is, should it not come to its end
+            arguments.page.write_text(text)
     lost = [line for count in counts for line in count.lost]
-    text = page.of(counts, time.monotonic() - started, sorted(temporary.iterdir()))
     print(text)
-    if arguments.page:
-        arguments.page.write_text(text)
     for line in lost:
         print(line, file=sys.stderr)
     if not arguments.keep:

@@ -161,7 +161,7 @@ def _train_and_export(folder: pathlib.Path) -> None:
 def _exported_outcome(folder: pathlib.Path) -> dict:
     report = json.loads((folder / "model" / "export.json").read_text())
     return {
-        "labels": report["num_labels_differ"],
+        "labels": report["num_labels_that_differ"],
         "files": sorted(str(path.relative_to(folder)) for path in folder.rglob("*")),
     }
 
