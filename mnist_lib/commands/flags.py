@@ -76,6 +76,8 @@ _HELP = {
         "num_replicas": "logical devices to split one CPU into, to try out replicas; 0: the real "
         "devices",
         "worker_timeout_seconds": "seconds in which workers must join, and a lost one is noticed",
+        "worker_port": "under Slurm, port of a node's first worker; others there have the next "
+        "ones (default: by job and step)",
     },
     "Output": {
         "checkpoint_every": "steps between two checkpoints (default: an epoch)",

@@ -50,8 +50,7 @@ def start_tensorflow(config: TrainConfig | None = None, *, report_devices: bool 
     if config is not None and config.strategy == "multi_worker_mirrored":
         from mnist_lib.distribution import clusters
 
-        _, cluster = clusters.read_cluster()
-        is_chief = cluster.index == 0
+        is_chief = clusters.read_cluster(config.worker_port).index == 0
     if not is_chief:
         for handler in logging.getLogger("mnist_lib").handlers:
             handler.addFilter(_is_for_all_workers)

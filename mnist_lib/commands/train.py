@@ -28,7 +28,7 @@ def _train() -> None:
         run_directory.RunDirectory(workdir).check_usable()
     config = flags.train_config()
     if config.strategy == "multi_worker_mirrored":
-        clusters.check_environment()
+        clusters.read_cluster(config.worker_port)
     tells_results = startup.start_tensorflow(config)
     import mnist_lib
     from mnist_lib.inspection import tables

@@ -7,21 +7,20 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import hashlib
 import ipaddress
-import logging
+import json
 import os
 import socket
 import typing
 
 from mnist_lib import bounded, errors
+from mnist_lib.distribution import slurm
 
 if typing.TYPE_CHECKING:
     import tensorflow as tf
 
-_logger = logging.getLogger(__name__)
-
 _TF_CONFIG = "TF_CONFIG"
-_SLURM = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS")
 _CONNECT_SECONDS = 1.0
 
 
@@ -33,11 +32,16 @@ class Cluster:
       tasks: job and index of each, `("worker", 0)`.
       addresses: `host:port` of each.
       index: which of them this process is.
+      decided_by: the argument or environment variable that decides the ports.
+      tasks_of_node: where this process is among the tasks of its Slurm node, and how many
+        they are; None outside of Slurm.
     """
 
     tasks: tuple[tuple[str, int], ...]
     addresses: tuple[str, ...]
     index: int
+    decided_by: str = _TF_CONFIG
+    tasks_of_node: tuple[int, int] | None = None
 
     def describe(self, index: int) -> str:
         """Returns `worker 1 (host:port)` for one of them."""
@@ -47,6 +51,13 @@ class Cluster:
     def others(self) -> list[int]:
         """Returns the indices of all but this one."""
         return [index for index in range(len(self.tasks)) if index != self.index]
+
+    def jobs(self) -> dict[str, list[str]]:
+        """Returns the addresses of each job, as TensorFlow wants them."""
+        named: dict[str, list[str]] = {}
+        for (job, _), address in zip(self.tasks, self.addresses, strict=True):
+            named.setdefault(job, []).append(address)
+        return named
 
     def host_and_port(self, index: int) -> tuple[str, int]:
         """Returns the two parts of an address."""
@@ -66,23 +77,61 @@ class Cluster:
         """Returns the others at whose address nothing listens."""
         return [index for index in self.others() if not _is_listening(self.host_and_port(index))]
 
+    def digest(self) -> str:
+        """Returns what is the same on workers that were told of the same cluster."""
+        text = json.dumps([self.tasks, self.addresses])
+        return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
 
-def check_environment() -> None:
-    """Checks `TF_CONFIG`, if it is set and not empty, without TensorFlow; quick.
+    def listen(self) -> socket.socket:
+        """Opens this worker's port, by IPv6 as by IPv4 where there is both.
+
+        Raises:
+          ConfigError: it cannot be used.
+        """
+        port = self.port(self.index)
+        has_both = socket.has_dualstack_ipv6()
+        family = socket.AF_INET6 if has_both else socket.AF_INET
+        try:
+            return socket.create_server(("", port), family=family, dualstack_ipv6=has_both)
+        except OSError as error:
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                raise
+            remedy = f"name another in {_TF_CONFIG}, the same to all workers"
+            if self.decided_by != _TF_CONFIG:
+                remedy = f"pass another --{self.decided_by} to all workers"
+            raise errors.ConfigError(
+                self.decided_by,
+                f"port {port} of {self.describe(self.index)} cannot be used "
+                f"({error.strerror}); stop what uses it, or {remedy}",
+            ) from error
+
+
+def read_cluster(worker_port: int | None = None) -> Cluster:
+    """Returns the workers that `TF_CONFIG` or else Slurm names, without TensorFlow; quick.
 
     To be called for multi_worker_mirrored alone: no other strategy has a cluster.
 
+    Args:
+      worker_port: the port of the first worker of each Slurm node, in [1, 2**16); None for
+        one that the job's number decides. `TF_CONFIG` has ports of its own.
+
     Raises:
-      ConfigError: it does not describe a cluster that this process can join.
+      ConfigError: they do not describe a cluster, or this worker's port is taken.
     """
     if text := os.environ.get(_TF_CONFIG):
-        _check_port_is_free(_from_tf_config(text))
-    elif not all(os.environ.get(name) for name in _SLURM):
+        cluster = _from_tf_config(text)
+    elif slurm.is_job(os.environ):
+        step = slurm.read_step(os.environ, worker_port)
+        tasks = tuple(("worker", index) for index in range(len(step.addresses)))
+        cluster = Cluster(tasks, step.addresses, step.index, "worker_port", step.tasks_of_node)
+    else:
         raise errors.ConfigError(
             "strategy",
             "multi_worker_mirrored needs the environment variable TF_CONFIG, or a Slurm step; to "
             "try it on this machine, start it with scripts/launch.py",
         )
+    cluster.listen().close()
+    return cluster
 
 
 def cluster_of(strategy: tf.distribute.Strategy) -> Cluster | None:
@@ -92,24 +141,6 @@ def cluster_of(strategy: tf.distribute.Strategy) -> Cluster | None:
     if not jobs:
         return None
     return _cluster(jobs, resolver.task_type, resolver.task_id)
-
-
-def read_cluster() -> tuple[tf.distribute.cluster_resolver.ClusterResolver, Cluster]:
-    """Returns the workers that `TF_CONFIG` or else Slurm names, and TensorFlow's resolver.
-
-    Raises:
-      ConfigError: they do not describe a cluster, or this worker's port is taken.
-    """
-    check_environment()
-    import tensorflow as tf
-
-    if text := os.environ.get(_TF_CONFIG):
-        resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
-        return resolver, _from_tf_config(text)
-    resolver = _slurm_resolver()
-    cluster = _cluster(resolver.cluster_spec().as_dict(), "worker", resolver.task_id)
-    _check_port_is_free(cluster)
-    return resolver, cluster
 
 
 def _from_tf_config(text: str) -> Cluster:
@@ -123,23 +154,23 @@ def _from_tf_config(text: str) -> Cluster:
             'it must be JSON like {"cluster": {"worker": ["host:port", ...]}, "task": {"type": '
             f'"worker", "index": 0}}}} ({type(error).__name__}: {error})'
         ) from error
-    if not isinstance(jobs, dict) or not all(_are_texts(of_job) for of_job in jobs.values()):
-        raise _bad_tf_config('its cluster is not like {"worker": ["host:port", ...]}')
     if job == "evaluator":
         raise _bad_tf_config(
             "its task is evaluator, which no run needs: workers evaluate as they train. Start "
             "no such process, or evaluate a run with scripts/evaluate.py"
         )
+    if not isinstance(jobs, dict):
+        raise _bad_tf_config(f"its cluster is {jobs!r:.100}, not jobs with their addresses")
     if "ps" in jobs:
         raise _bad_tf_config("it has parameter servers (ps), which Keras 3 does not support")
     if not set(jobs) <= {"chief", "worker"}:
         raise _bad_tf_config(f"its jobs are {list(jobs)}; only chief and worker train")
+    for name, addresses in jobs.items():
+        if not isinstance(addresses, list):
+            raise _bad_tf_config(f"its {name} is {addresses!r:.100}, not a list of addresses")
+        for address in addresses:
+            _check_address(address)
     addresses = [address for name in ("chief", "worker") for address in jobs.get(name, ())]
-    for address in addresses:
-        host, _, port = address.rpartition(":")
-        is_port = port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) < 2**16
-        if not host or not host.isprintable() or not is_port:
-            raise _bad_tf_config(f"{address!r} is not an address like host:port")
     if len(set(addresses)) < len(addresses):
         raise _bad_tf_config(f"two workers have the same address ({', '.join(addresses)})")
     count = len(jobs.get(job, ())) if isinstance(job, str) else 0
@@ -150,8 +181,19 @@ def _from_tf_config(text: str) -> Cluster:
     return _cluster(jobs, job, task_index)
 
 
-def _are_texts(values: typing.Any) -> bool:
-    return isinstance(values, list) and all(isinstance(value, str) for value in values)
+def _check_address(address: object) -> None:
+    host, _, port = str(address).rpartition(":")
+    is_number = port.isascii() and port.isdigit() and 0 < int(port[:6]) < 2**16
+    is_host = bool(host) and host.isprintable()
+    if not isinstance(address, str) or not is_host or not is_number:
+        raise _bad_tf_config(f"{address!r:.100} is not an address like host:port")
+    if ":" in host:
+        is_bracketed = host.startswith("[") and host.endswith("]")
+        if not is_bracketed or not _is_ip_address(host[1:-1]):
+            raise _bad_tf_config(
+                f"{address!r:.100} is not an address like host:port; an IPv6 address stands in "
+                "brackets, as in [::1]:2222"
+            )
 
 
 def _cluster(jobs: dict, job: str, task_index: int) -> Cluster:
@@ -165,48 +207,21 @@ def _bad_tf_config(problem: str) -> errors.ConfigError:
     return errors.ConfigError(_TF_CONFIG, f"{problem}; correct the environment variable")
 
 
-def _slurm_resolver() -> tf.distribute.cluster_resolver.SlurmClusterResolver:
-    import tensorflow as tf
-
-    # The resolver places tasks by GPUs. Without any, it is told of enough to place all.
-    without_gpus = {"gpus_per_node": 2**16, "gpus_per_task": 1, "auto_set_gpu": False}
-    options = {} if tf.config.list_physical_devices("GPU") else without_gpus
+def _is_ip_address(host: str) -> bool:
     try:
-        resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(**options)
-        resolver.cluster_spec()  # which sets its task_id too
-        if resolver.task_id is None:
-            raise ValueError("SLURM_PROCID is none of its tasks")
-    except (RuntimeError, ValueError, IndexError, TypeError, MemoryError) as error:
-        raise errors.ConfigError("SLURM_*", f"do not describe a job step ({error})") from error
-    return resolver
-
-
-def _check_port_is_free(cluster: Cluster) -> None:
-    port = cluster.port(cluster.index)
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("", port))
-        except OSError as error:
-            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
-                raise
-            raise errors.ConfigError(
-                "cluster",
-                f"port {port} of {cluster.describe(cluster.index)} cannot be used "
-                f"({error.strerror}); stop what uses it, or choose another",
-            ) from error
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return _is_ip_address(host) and ipaddress.ip_address(host).is_loopback
 
 
 def _is_listening(address: tuple[str, int]) -> bool:
     try:
         with socket.create_connection(address, _CONNECT_SECONDS):
             return True
-    except OSError:
+    except (OSError, UnicodeError):  # the second: a name that no host can have
         return False

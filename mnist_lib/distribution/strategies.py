@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import logging
+import os
 
 import tensorflow as tf
 
@@ -14,7 +15,11 @@ _logger = logging.getLogger(__name__)
 
 
 def create_strategy(
-    name: str = "mirrored", num_replicas: int = 0, *, worker_timeout_seconds: int = 60
+    name: str = "mirrored",
+    num_replicas: int = 0,
+    *,
+    worker_timeout_seconds: int = 60,
+    worker_port: int | None = None,
 ) -> tf.distribute.Strategy:
     """Creates a strategy.
 
@@ -26,6 +31,8 @@ def create_strategy(
         each is a replica. For trying out what replicas do; it makes nothing faster.
       worker_timeout_seconds: how long multi_worker_mirrored waits for the other workers;
         later, one that is lost is noticed within that time.
+      worker_port: under Slurm, the port of the first worker of each node, the next ones being
+        those of the others there; None for one that the numbers of job and step decide.
 
     Returns:
       The strategy.
@@ -50,7 +57,7 @@ def create_strategy(
         gpus = tf.config.list_logical_devices("GPU")
         return tf.distribute.OneDeviceStrategy("/gpu:0" if gpus and not num_replicas else "/cpu:0")
     if name == "multi_worker_mirrored":
-        return _join_workers(worker_timeout_seconds)
+        return _join_workers(worker_timeout_seconds, worker_port)
     if num_replicas:
         # TensorFlow's collectives would do, but hold one group of devices per process.
         return tf.distribute.MirroredStrategy(
@@ -74,8 +81,10 @@ def can_split_cpu(num_replicas: int) -> bool:
     return True
 
 
-def _join_workers(timeout_seconds: int) -> tf.distribute.MultiWorkerMirroredStrategy:
-    resolver, cluster = clusters.read_cluster()
+def _join_workers(
+    timeout_seconds: int, worker_port: int | None
+) -> tf.distribute.MultiWorkerMirroredStrategy:
+    cluster = clusters.read_cluster(worker_port)
     if not cluster.is_loopback():
         _logger.warning(
             "Workers at %s: the protocol between workers is neither encrypted nor authenticated. "
@@ -93,6 +102,24 @@ def _join_workers(timeout_seconds: int) -> tf.distribute.MultiWorkerMirroredStra
     # All were there a moment ago. If one is lost just now, TensorFlow does not return.
     faulthandler.dump_traceback_later(timeout_seconds, exit=True)
     try:
-        return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+        return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=_resolver(cluster))
     finally:
         faulthandler.cancel_dump_traceback_later()
+
+
+def _resolver(cluster: clusters.Cluster) -> tf.distribute.cluster_resolver.ClusterResolver:
+    """Says who the workers are, and which GPUs this one has of those of its Slurm node."""
+    gpus = tf.config.list_physical_devices("GPU")
+    task, num_tasks = cluster.tasks_of_node or (0, 1)
+    # With this variable, Slurm has given each task GPUs of its own.
+    if num_tasks > 1 and len(gpus) >= num_tasks and not os.environ.get("SLURM_GPUS_PER_TASK"):
+        share = len(gpus) // num_tasks
+        tf.config.set_visible_devices(gpus[task * share : (task + 1) * share], "GPU")
+    gpus = tf.config.get_visible_devices("GPU")
+    job, index = cluster.tasks[cluster.index]
+    return tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec(cluster.jobs()),
+        task_type=job,
+        task_id=index,
+        num_accelerators={"GPU": len(gpus)},
+    )

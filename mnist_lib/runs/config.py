@@ -30,7 +30,7 @@ FROM_RECIPE: Any = _FromRecipe()
 
 # Each worker of a run may have its own of these.
 _FREE_FOR_EACH_WORKER = frozenset({"data_dir", "manual_dir", "download", "progress"})
-_SHOWN = frozenset({"profile_steps", "summaries", "worker_timeout_seconds"})
+_SHOWN = frozenset({"profile_steps", "summaries", "worker_timeout_seconds", "worker_port"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +79,8 @@ class TrainConfig:
       num_replicas: logical devices to split one CPU into; 0: the real devices.
       worker_timeout_seconds: how long the workers of multi_worker_mirrored wait for each
         other at the start, and after which a lost one ends the others; at least 10.
+      worker_port: under Slurm, the port of the first worker of each node, in [1, 2**16); None
+        for one that the numbers of job and step decide.
       steps_per_loop: steps between two looks of Python at the loop.
       eval_every: steps between two validations; None for once per epoch.
       checkpoint_every: steps between two checkpoints; None for once per epoch.
@@ -123,6 +125,7 @@ class TrainConfig:
     strategy: str = "mirrored"
     num_replicas: int = 0
     worker_timeout_seconds: int = 60
+    worker_port: int | None = None
     steps_per_loop: int = FROM_RECIPE
     eval_every: int | None = FROM_RECIPE
     checkpoint_every: int | None = None

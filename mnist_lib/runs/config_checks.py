@@ -25,6 +25,7 @@ _LEAST = {
     "seed": 0,
     "num_replicas": 0,
     "worker_timeout_seconds": 10,
+    "worker_port": 1,
     "steps_per_loop": 1,
     "eval_every": 1,
     "checkpoint_every": 1,

@@ -105,6 +105,7 @@ def _run_with_workers(
         config.strategy,
         config.num_replicas,
         worker_timeout_seconds=config.worker_timeout_seconds,
+        worker_port=config.worker_port,
     )
     workers = agreement.Workers(strategy, config.worker_timeout_seconds)
     with (

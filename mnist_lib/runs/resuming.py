@@ -21,6 +21,7 @@ _FREE_TO_CHANGE = frozenset(
         "summaries",
         "progress",
         "worker_timeout_seconds",
+        "worker_port",
     }
 )
 _REPLICA_FIELDS = frozenset({"strategy", "num_replicas"})
