@@ -1,7 +1,9 @@
 """Workers as processes of this machine: output, signals, ends. No TensorFlow in them."""
 
+import contextlib
 import json
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -126,3 +128,165 @@ def test_no_process_is_left_when_the_second_cannot_start(tmp_path, monkeypatch):
         local_cluster.run_workers([script, str(pid_path)], 2)
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid_path.read_text()), 0)
+
+
+_LAUNCH = (
+    "import sys; from mnist_lib.distribution import local_cluster; "
+    "sys.exit(local_cluster.run_workers(sys.argv[2:], 2, seconds_to_end=float(sys.argv[1])))"
+)
+# Says when it is there, and what it gets; `{on_signal}` then decides.
+_TOLD = """
+import os, pathlib, signal, sys, time
+here = pathlib.Path(sys.argv[1]) / str(os.getpid())
+def told(number, _frame):
+    with here.with_suffix(".told").open("a") as file:
+        file.write(signal.Signals(number).name + " ")
+    {on_signal}
+for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
+    signal.signal(number, told)
+here.with_suffix(".pid").write_text("")
+while True:
+    time.sleep(0.05)
+"""
+
+
+@pytest.fixture
+def launched(tmp_path):
+    """Starts a launcher with two workers that write down what signals they get."""
+    processes = []
+    folder = tmp_path / "told"
+    folder.mkdir()
+
+    def launch(on_signal: str, *, seconds_to_end: float = 60, command: tuple[str, ...] = ()):
+        script = _script(tmp_path, _TOLD.format(on_signal=on_signal))
+        arguments = [str(seconds_to_end), *command, *([] if command else [script]), str(folder)]
+        process = subprocess.Popen(
+            [sys.executable, "-c", _LAUNCH, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        _until(lambda: len(_pids(folder)) == 2)
+        return process, folder
+
+    yield launch
+    for process in processes:
+        process.kill()
+        process.communicate()
+    for pid in _pids(folder):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _pids(folder) -> list[int]:
+    return sorted(int(path.stem) for path in folder.glob("*.pid"))
+
+
+def _until(condition) -> None:
+    """Waits; a test that waits in vain is ended by the deadline of all."""
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def _are_gone(folder) -> bool:
+    return not any(_is_running(pid) for pid in _pids(folder))
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        state = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"  # nobody may have asked for its exit code yet
+
+
+def _told(folder) -> list[str]:
+    return [path.read_text().strip() for path in folder.glob("*.told")]
+
+
+def test_workers_of_a_killed_launcher_are_asked_to_stop(launched):
+    process, folder = launched("sys.exit(75)")
+    process.kill()
+    process.wait()
+    _until(lambda: _are_gone(folder))
+    assert _told(folder) == ["SIGTERM", "SIGTERM"]
+
+
+def test_workers_of_a_killed_launcher_that_do_not_stop_are_killed(launched):
+    process, folder = launched("pass", seconds_to_end=0.5)
+    process.kill()
+    process.wait()
+    _until(lambda: _are_gone(folder))
+    assert _told(folder) == ["SIGTERM", "SIGTERM"]
+
+
+def test_what_workers_have_started_ends_with_them(launched, tmp_path):
+    """A shell that ends at once, by the signal, is not all of a worker."""
+    script = tmp_path / "script.py"
+    command = ("sh", "-c", f'"{sys.executable}" "{script}" "$0"; true')
+    process, folder = launched("time.sleep(0.5); sys.exit(75)", command=command)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=120)
+    assert process.returncode == 75
+    assert _are_gone(folder)
+    assert _told(folder) == ["SIGTERM", "SIGTERM"]
+
+
+@pytest.mark.parametrize("name", ["SIGUSR1", "SIGHUP"])
+def test_any_signal_that_stops_is_passed_on(launched, name):
+    process, folder = launched("sys.exit(75)")
+    process.send_signal(getattr(signal, name))
+    process.communicate(timeout=120)
+    assert process.returncode == 75
+    assert _told(folder) == [name, name]
+    assert _are_gone(folder)
+
+
+def test_a_second_signal_ends_workers_that_do_not_listen(launched, monkeypatch):
+    process, folder = launched("pass")
+    for number in (1, 2):
+        process.send_signal(signal.SIGTERM)
+        _until(lambda: [len(told.split()) for told in _told(folder)] == [number] * 2)  # noqa: B023
+    process.communicate(timeout=120)
+    assert process.returncode == 75
+    assert _are_gone(folder)
+
+
+_AT_A_BAD_MOMENT = """
+import os, signal, subprocess, sys
+from mnist_lib.distribution import local_cluster
+start = subprocess.Popen
+count = 0
+def start_and_signal(*arguments, **options):
+    global count
+    count += 1
+    process = start(*arguments, **options)
+    if count == int(sys.argv[1]):  # the guard, a worker or the other, which nobody knows yet
+        os.kill(os.getpid(), signal.SIGTERM)
+    return process
+subprocess.Popen = start_and_signal
+code = local_cluster.run_workers(["sleep", "600"], 2)
+print(count)
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize(("moment", "num_started"), [(1, 1), (2, 2), (3, 3)])
+def test_a_signal_while_workers_are_started_reaches_them(moment, num_started):
+    done = subprocess.run(
+        [sys.executable, "-c", _AT_A_BAD_MOMENT, str(moment)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 75, done.stderr
+    assert done.stdout == f"{num_started}\n"
+
+
+def test_a_worker_whose_child_keeps_its_output_open_is_ended_with_it(tmp_path):
+    command = ["sh", "-c", "sleep 600 & exit 3"]
+    assert local_cluster.run_workers(command, 2, seconds_to_end=0.5) == 3
