@@ -1,0 +1,151 @@
+"""A real Slurm cluster of this machine: who the workers are, signals, requeueing."""
+
+import json
+import os
+import pathlib
+import re
+import shlex
+import sys
+import time
+
+import pytest
+import slurm_cluster
+from script_runs import ROOT, SHORT_RUN, data_flags, newest_step, results_of
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(slurm_cluster.why_not()), reason=slurm_cluster.why_not()),
+]
+
+SBATCH = ROOT / "examples" / "slurm.sbatch"
+SECONDS_OF_A_RUN = 900  # of a machine that does a lot else
+_WHO = """
+import json, os
+from mnist_lib.distribution import slurm
+step = slurm.read_step(os.environ)
+print(json.dumps([os.environ["SLURMD_NODENAME"], step.index, step.addresses, step.tasks_of_node]))
+"""
+
+
+def _start(folder: pathlib.Path, *nodes: str) -> slurm_cluster.SlurmCluster:
+    """Starts a cluster on which `mnist-lib` is a command."""
+    cluster = slurm_cluster.SlurmCluster(folder, nodes or ("localhost",))
+    (folder / "bin").mkdir()
+    command = folder / "bin" / "mnist-lib"
+    command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m mnist_lib "$@"\n')
+    command.chmod(0o755)
+    path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    cluster.environment["PYTHONPATH"] = os.pathsep.join(path)
+    cluster.environment["PATH"] = f"{command.parent}{os.pathsep}{cluster.environment['PATH']}"
+    cluster.environment.pop("TF_CONFIG", None)
+    return cluster
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """A cluster of one node."""
+    cluster = _start(tmp_path_factory.mktemp("slurm"))
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+@pytest.fixture(scope="module")
+def of_srun(cluster, prepared_data, tmp_path_factory):
+    """The run directory, and what was said, of a run of two tasks that nothing stops."""
+    workdir = tmp_path_factory.mktemp("srun") / "run"
+    done = cluster.run(
+        *("srun", "-N1", "-n2", "mnist-lib", "train", "--strategy=multi_worker_mirrored"),
+        *(f"--workdir={workdir}", *data_flags(prepared_data), *SHORT_RUN),
+        check=False,
+        timeout=SECONDS_OF_A_RUN,
+    )
+    assert done.returncode == 0, done.stderr
+    return workdir, done.stderr
+
+
+@pytest.mark.parametrize("distribution", ["block", "cyclic", "plane=2"])
+def test_slurm_gives_each_task_its_own_address(nodes, distribution):
+    done = nodes.run(
+        *("srun", "-N4", "-n6", f"--distribution={distribution}", "-w", "n2,n10,a3,a1"),
+        *(sys.executable, "-c", _WHO),
+    )
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert sorted(index for _, index, _, _ in told) == [*range(6)]
+    for node, index, addresses, (task, num_tasks) in told:
+        assert addresses == told[0][2]
+        host, _, port = addresses[index].partition(":")
+        assert host == node
+        first = min(address for address in addresses if address.startswith(f"{node}:"))
+        assert int(port) == int(first.partition(":")[2]) + task
+        assert task < num_tasks == [a.partition(":")[0] for a in addresses].count(node)
+
+
+def test_jobs_of_one_node_have_ports_of_their_own(nodes):
+    firsts = set()
+    for _ in range(3):
+        done = nodes.run("srun", "-n1", "-w", "n2", sys.executable, "-c", _WHO)
+        firsts.add(json.loads(done.stdout)[2][0])
+    assert len(firsts) == 3
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory):
+    """A cluster of several nodes, whose names no machine has: nothing can be trained there."""
+    cluster = _start(tmp_path_factory.mktemp("nodes"), "a3", "a1", "n2", "n10")
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+def test_srun_trains(of_srun):
+    workdir, said = of_srun
+    assert results_of(workdir)["num_replicas"] == 2
+    first, second = re.findall(r"worker (?:0|1) \(localhost:(\d+)\) of 2: waiting for all", said)
+    assert {int(first) % 16, int(second) % 16} == {0, 1}
+
+
+def test_a_stopped_job_is_put_back_and_ends_as_if_it_had_not_been(
+    cluster, of_srun, prepared_data, tmp_path
+):
+    """With the script in examples/, stopped by both signals that it is for."""
+    workdir = tmp_path / "run"
+    submitted = cluster.run(
+        *("sbatch", "--parsable", "-N1", "--ntasks-per-node=2", "--cpus-per-task=1"),
+        *(f"--output={tmp_path}/log", str(SBATCH), *data_flags(prepared_data), *SHORT_RUN),
+        env={"WORKDIR": str(workdir)},
+    )
+    job = submitted.stdout.strip()
+    for restarts, name in enumerate(["TERM", "USR1"]):
+        step = newest_step(workdir)
+        _wait_until(lambda: newest_step(workdir) > step, cluster, job)  # noqa: B023
+        cluster.run("scancel", f"--signal={name}", job)
+        _wait_until(
+            lambda: int(cluster.job(job)["Restarts"]) > restarts,  # noqa: B023
+            cluster,
+            job,
+        )
+    _wait_until(lambda: cluster.job(job)["JobState"] == "COMPLETED", cluster, job)
+    log = (tmp_path / "log").read_text()
+    for name in ("TERM", "USR1"):
+        assert len(re.findall(rf"stopped by SIG{name}, saved at step \d+", log)) == 2, log
+    assert results_of(workdir) == results_of(of_srun[0])
+
+
+def _wait_until(condition, cluster, job: str) -> None:
+    deadline = time.monotonic() + SECONDS_OF_A_RUN
+    while not condition():
+        told = cluster.job(job)
+        assert told["JobState"] in ("PENDING", "RUNNING", "COMPLETING", "REQUEUED"), told
+        assert time.monotonic() < deadline, told
+        time.sleep(0.1)
+
+
+def test_the_example_asks_for_a_warning_and_a_requeue():
+    text = SBATCH.read_text()
+    for option in ("--requeue", "--signal=USR1@120", "--open-mode=append"):
+        assert f"#SBATCH {option}\n" in text
