@@ -43,11 +43,15 @@ _DEV = [
     *_EXPORT,
     "build>=1,<2",
     "cyclonedx-bom>=7,<8",  # make sbom
+    "ipykernel>=6.29,<8",  # with nbclient, notebooks that are run and interrupted
+    "jsonschema>=4,<5",
     "mypy>=2,<3",
+    "nbclient>=0.10,<1",
     "packaging>=24,<27",
     "pip-audit>=2.10,<3",  # make audit
     "pre-commit>=4,<5",
     "psutil>=7,<8",
+    "pyyaml>=6,<7",  # with jsonschema, the example for Kubernetes
     "ruff>=0.17,<0.18",
     "setuptools>=77,<85",
     "uv>=0.13,<0.14",  # make lock

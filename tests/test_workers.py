@@ -1,69 +1,20 @@
 """Runs of two workers: real processes on loopback, killed, stopped, misconfigured."""
 
-import json
+import contextlib
 import os
+import pathlib
 import random
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import time
 
 import pytest
-from script_runs import SHORT_RUN, data_flags, newest_step, results_of, script_command
+from script_runs import ROOT, SHORT_RUN, data_flags, newest_step, results_of, script_command
+from worker_pairs import DEADLINE_AND_END_SECONDS, WORKER_FLAGS, Pair
 
 pytestmark = pytest.mark.slow
-
-# A hang is what takes longer: --worker_timeout_seconds=20, and what a process needs to end.
-DEADLINE_AND_END_SECONDS = 45
-WORKER_FLAGS = [*SHORT_RUN, "--strategy=multi_worker_mirrored"]
-
-
-class Pair:
-    """Two workers of one run."""
-
-    def __init__(self, workdir, data, *flags, of_worker=((), ())):
-        ports = [_free_port(), _free_port()]
-        self.addresses = [f"127.0.0.1:{port}" for port in ports]
-        self.processes = [
-            subprocess.Popen(
-                script_command(
-                    "scripts/train.py",
-                    f"--workdir={workdir}",
-                    *data_flags(data),
-                    *WORKER_FLAGS,
-                    *flags,
-                    *of_worker[index],
-                ),
-                env=os.environ | {"TF_CONFIG": self._tf_config(index)},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            for index in range(2)
-        ]
-
-    def _tf_config(self, index: int) -> str:
-        task = {"type": "worker", "index": index}
-        return json.dumps({"cluster": {"worker": self.addresses}, "task": task})
-
-    def wait(self, index: int, timeout_seconds: float = 240) -> tuple[int, str, str]:
-        """Returns exit code, standard output and the last line of standard error."""
-        try:
-            out, err = self.processes[index].communicate(timeout=timeout_seconds)
-        finally:
-            self.processes[index].kill()
-        return self.processes[index].returncode, out, (err.strip().splitlines() or [""])[-1]
-
-    def wait_for_step(self, workdir, step: int) -> None:
-        while newest_step(workdir) < step and all(p.poll() is None for p in self.processes):
-            time.sleep(0.01)
-
-    def end(self) -> None:
-        for process in self.processes:
-            process.kill()
-            process.communicate()
 
 
 @pytest.fixture
@@ -78,12 +29,6 @@ def start(prepared_data):
     yield start_pair
     for pair in pairs:
         pair.end()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
@@ -242,3 +187,70 @@ def test_the_chief_stays_until_the_others_have_left(prepared_data, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "StartAbort" not in done.stderr
     assert "UNAVAILABLE" not in done.stderr
+
+
+def test_workers_of_another_version_are_refused_and_both_named(start, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(ROOT / "mnist_lib", other / "mnist_lib")
+    (other / "mnist_lib" / "version.py").write_text('__version__ = "0.0.9"\n')
+    path = os.pathsep.join([str(other), os.environ.get("PYTHONPATH", "")])
+    pair = start(tmp_path / "run", environments=({}, {"PYTHONPATH": path}))
+    for code, _, last_line in [pair.wait(index) for index in range(2)]:
+        assert code == os.EX_USAGE, last_line
+        there, here = f"worker 1 ({pair.addresses[1]})", f"worker 0 ({pair.addresses[0]})"
+        assert f"mnist_lib: is 0.0.9 on {there}, but " in last_line
+        assert f" on {here}; start all workers with the same flags, versions" in last_line
+    assert not (tmp_path / "run").exists()
+
+
+def _launch(prepared_data, workdir) -> subprocess.Popen:
+    train = script_command("scripts/train.py", f"--workdir={workdir}", *data_flags(prepared_data))
+    command = script_command("scripts/launch.py", "--num_workers=2", "--")
+    return subprocess.Popen(
+        [*command, *train[1:], *WORKER_FLAGS],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def _workers_of(workdir) -> list[int]:
+    """Returns the processes that train there."""
+    found = []
+    for folder in pathlib.Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            words = (folder / "cmdline").read_text().split("\0") if folder.name.isdigit() else []
+            if f"--workdir={workdir}" in words and "scripts/launch.py" not in words[1]:
+                found.append(int(folder.name))
+    return found
+
+
+def test_workers_of_a_killed_launcher_save_and_end(prepared_data, of_two_replicas, tmp_path):
+    workdir = tmp_path / "run"
+    launcher = _launch(prepared_data, workdir)
+    while newest_step(workdir) < 50 and launcher.poll() is None:
+        time.sleep(0.01)
+    launcher.kill()
+    launcher.communicate()
+    while _workers_of(workdir):
+        time.sleep(0.05)
+    saved = newest_step(workdir)
+    assert 50 <= saved < 300
+    launcher = _launch(prepared_data, workdir)
+    _, said = launcher.communicate()
+    assert launcher.returncode == 0, said
+    assert f"resumed at step {saved}" in said.lower() or f"step {saved}" in said
+    assert results_of(workdir) == of_two_replicas
+
+
+@pytest.mark.parametrize("seconds", [0.3, 2.0, 5.0])
+def test_a_signal_to_a_launcher_that_starts_leaves_no_worker(prepared_data, tmp_path, seconds):
+    """Before a worker has its handlers, as TensorFlow is imported, or as the workers meet."""
+    workdir = tmp_path / "run"
+    launcher = _launch(prepared_data, workdir)
+    time.sleep(seconds)
+    launcher.send_signal(signal.SIGTERM)
+    _, said = launcher.communicate(timeout=240)
+    assert launcher.returncode == os.EX_TEMPFAIL, said
+    assert _workers_of(workdir) == []

@@ -1,0 +1,190 @@
+"""Two workers in two network namespaces, which are two machines to them: a cable that is cut."""
+
+import os
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from script_runs import newest_step, results_of
+from worker_pairs import DEADLINE_AND_END_SECONDS, Pair
+
+HOSTS = ("10.213.7.1", "10.213.7.2")
+
+
+def _ip(*arguments: str, check: bool = True) -> subprocess.CompletedProcess:
+    return subprocess.run(["ip", *arguments], capture_output=True, text=True, check=check)
+
+
+def _why_not() -> str:
+    """Returns why there can be no namespaces here, or ''."""
+    if shutil.which("ip") is None:
+        return "ip is not installed (Debian: iproute2)"
+    if os.geteuid() != 0:
+        return "network namespaces need root"
+    name = f"mnist-try-{os.getpid()}"
+    made = _ip("netns", "add", name, check=False)
+    if made.returncode == 0:
+        _ip("netns", "del", name)
+    return made.stderr.strip()
+
+
+pytestmark = pytest.mark.slow
+
+
+class TwoMachines:
+    """Two network namespaces and the cable between them."""
+
+    def __init__(self):
+        self.names = tuple(f"mnist-{end}-{os.getpid()}" for end in "ab")
+        self.run_by = tuple(("ip", "netns", "exec", name) for name in self.names)
+
+    def make(self) -> None:
+        """Makes them."""
+        for name in self.names:
+            _ip("netns", "add", name)
+            _ip("-n", name, "link", "set", "lo", "up")
+        first, second = self.names
+        _ip("-n", first, "link", "add", "cable", "type", "veth", "peer", "name", "cable2")
+        _ip("-n", first, "link", "set", "cable2", "netns", second)
+        _ip("-n", second, "link", "set", "cable2", "name", "cable")
+        for name, host in zip(self.names, HOSTS, strict=True):
+            _ip("-n", name, "address", "add", f"{host}/24", "dev", "cable")
+        self.mend()
+
+    def cut(self) -> None:
+        """Has no packet pass any more; both ends see their link go down."""
+        _ip("-n", self.names[0], "link", "set", "cable", "down")
+
+    def mend(self) -> None:
+        """Has packets pass."""
+        for name in self.names:
+            _ip("-n", name, "link", "set", "cable", "up")
+
+    def remove(self) -> None:
+        """Removes what was made; the cable goes with its ends."""
+        for name in self.names:
+            _ip("netns", "del", name, check=False)
+
+
+@pytest.fixture(scope="module")
+def machines():
+    if problem := _why_not():
+        pytest.skip(problem)
+    machines = TwoMachines()
+    try:
+        machines.make()
+        yield machines
+    finally:
+        machines.remove()
+
+
+@pytest.fixture
+def start(machines, prepared_data):
+    """Starts a worker on each machine, and kills what is left of them."""
+    pairs = []
+
+    def start_pair(workdir, *flags, **options) -> Pair:
+        options = {"run_by": machines.run_by, "hosts": HOSTS} | options
+        pairs.append(Pair(workdir, prepared_data, *flags, **options))
+        return pairs[-1]
+
+    yield start_pair
+    for pair in pairs:
+        pair.end()
+
+
+def _weights(workdir) -> dict[str, np.ndarray]:
+    """Returns all that the newest checkpoint holds, the moments of the optimizer too."""
+    newest = f"{workdir}/checkpoints/ckpt-{newest_step(workdir)}"
+    reader = tf.train.load_checkpoint(newest)
+    names = [name for name in reader.get_variable_to_shape_map() if "OBJECT_GRAPH" not in name]
+    return {name: reader.get_tensor(name) for name in names}
+
+
+def test_a_cut_cable_ends_both_and_changes_nothing(machines, start, tmp_path):
+    whole = start(tmp_path / "whole")
+    assert [whole.wait(index)[0] for index in range(2)] == [0, 0]
+
+    workdir = tmp_path / "cut"
+    pair = start(workdir, "--worker_timeout_seconds=20")
+    pair.wait_for_step(workdir, 50)
+    machines.cut()
+    try:
+        for index in range(2):
+            code, _, last_line = pair.wait(index, timeout_seconds=DEADLINE_AND_END_SECONDS)
+            assert code == os.EX_TEMPFAIL, last_line
+            other = f"worker {1 - index} ({pair.addresses[1 - index]})"
+            assert f"workers: {other} is lost. Start all" in last_line
+    finally:
+        machines.mend()
+    assert 50 <= newest_step(workdir) < 300
+
+    pair = start(workdir)
+    ends = [pair.wait(index) for index in range(2)]
+    assert [code for code, _, _ in ends] == [0, 0], ends
+    assert results_of(workdir) == results_of(tmp_path / "whole")
+    ours, theirs = _weights(workdir), _weights(tmp_path / "whole")
+    assert ours.keys() == theirs.keys()
+    assert any(value.size > 1000 for value in ours.values())
+    for name, value in ours.items():
+        np.testing.assert_array_equal(value, theirs[name], err_msg=name, strict=True)
+
+
+def test_a_cable_that_was_never_there_is_an_absent_worker(machines, start, tmp_path):
+    machines.cut()
+    try:
+        pair = start(tmp_path / "run", "--worker_timeout_seconds=10")
+        for index in range(2):
+            code, _, last_line = pair.wait(index, timeout_seconds=240)
+            assert code == os.EX_TEMPFAIL, last_line
+            other = f"worker {1 - index} ({pair.addresses[1 - index]})"
+            assert f"no answer from {other} within 10 s" in last_line
+    finally:
+        machines.mend()
+
+
+@pytest.mark.skipif(
+    shutil.which("faketime") is None, reason="faketime is not installed (Debian: faketime)"
+)
+def test_clocks_an_hour_apart_are_no_matter(machines, start, tmp_path):
+    """Of the time of day; durations go by another clock, which no one sets."""
+    first, second = machines.run_by
+    pair = start(
+        tmp_path / "run",
+        "--train_steps=60",
+        run_by=(first, (*second, "faketime", "-f", "+1h")),
+        environments=({}, {"FAKETIME_DONT_FAKE_MONOTONIC": "1"}),
+    )
+    ends = [pair.wait(index) for index in range(2)]
+    assert [code for code, _, _ in ends] == [0, 0], ends
+    assert results_of(tmp_path / "run")["step"] == 60
+
+
+@pytest.mark.parametrize("full", ["workdir of the chief", "temporary folder of the other"])
+def test_a_worker_without_free_disk_is_named_by_both_or_needs_none(machines, start, tmp_path, full):
+    """The chief alone writes; what the other keeps for itself is not of the run."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(disk)]
+    subprocess.run(mounted, check=True, capture_output=True)
+    try:
+        if full == "workdir of the chief":
+            pair = start(disk / "run")
+            ends = [pair.wait(index) for index in range(2)]
+            assert ends[0][0] == os.EX_IOERR, ends
+            assert "No space left on device. Free some space" in ends[0][2]
+            assert ends[1][0] == os.EX_TEMPFAIL, ends
+            told = f"worker 0 ({pair.addresses[0]}) has failed: StorageError: {disk}/run"
+            assert told in ends[1][2]
+        else:
+            (disk / "filler").write_bytes(bytes(2 * 2**20 - 4096))
+            pair = start(
+                tmp_path / "run", "--train_steps=60", environments=({}, {"TMPDIR": str(disk)})
+            )
+            ends = [pair.wait(index) for index in range(2)]
+            print(ends)
+            assert [code for code, _, _ in ends] == [0, 0], ends
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
