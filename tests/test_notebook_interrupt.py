@@ -72,9 +72,10 @@ class Cell:
 
     def reply(self) -> dict:
         """Returns what the kernel says at its end."""
-        reply = self._client.get_shell_msg(timeout=SECONDS)
-        assert reply["parent_header"]["msg_id"] == self._id
-        return reply["content"]
+        while True:
+            reply = self._client.get_shell_msg(timeout=SECONDS)
+            if reply["parent_header"]["msg_id"] == self._id:  # else of the kernel's start
+                return reply["content"]
 
 
 def _wait_for_step(workdir, step: int) -> None:
