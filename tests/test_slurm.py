@@ -136,10 +136,40 @@ def test_a_stopped_job_is_put_back_and_ends_as_if_it_had_not_been(
     assert results_of(workdir) == results_of(of_srun[0])
 
 
+# In place of a training that would take until then: only what Slurm does is of interest.
+_UNTIL_WARNED = """#!/bin/sh
+trap 'echo warned; exit 75' USR1
+echo "restart ${SLURM_RESTART_COUNT:-0}, task $SLURM_PROCID"
+[ "${SLURM_RESTART_COUNT:-0}" -eq 1 ] && exit 0
+while true; do sleep 0.1; done
+"""
+
+
+def test_the_warning_before_the_time_limit_reaches_tasks_and_puts_the_job_back(cluster, tmp_path):
+    command = tmp_path / "bin" / "mnist-lib"
+    command.parent.mkdir()
+    command.write_text(_UNTIL_WARNED)
+    command.chmod(0o755)
+    submitted = cluster.run(
+        *("sbatch", "--parsable", "-N1", "--ntasks-per-node=2", "--cpus-per-task=1"),
+        *("--time=1", "--signal=USR1@55", f"--output={tmp_path}/log", str(SBATCH)),
+        env={"PATH": f"{command.parent}{os.pathsep}{cluster.environment['PATH']}"},
+    )
+    job = submitted.stdout.strip()
+    _wait_until(lambda: cluster.job(job)["JobState"] == "COMPLETED", cluster, job)
+    assert cluster.job(job)["Restarts"] == "1"
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert lines.count("warned") == 2
+    for restart in range(2):
+        assert {f"restart {restart}, task {task}" for task in range(2)} <= set(lines)
+
+
 def _wait_until(condition, cluster, job: str) -> None:
     deadline = time.monotonic() + SECONDS_OF_A_RUN
-    while not condition():
-        told = cluster.job(job)
+    while True:
+        told = cluster.job(job)  # before the condition, which its end may make true
+        if condition():
+            return
         assert told["JobState"] in ("PENDING", "RUNNING", "COMPLETING", "REQUEUED"), told
         assert time.monotonic() < deadline, told
         time.sleep(0.1)

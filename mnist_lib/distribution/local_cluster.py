@@ -156,8 +156,9 @@ def _wait(
         guard.forget(worker.process.pid)
         if worker.exit_code:
             with contextlib.suppress(BrokenPipeError):  # as in `_pass_on`
-                ending = f"ended with exit code {worker.exit_code}"
-                print(f"worker {worker.index} {ending}", file=sys.stderr)
+                # With its end of line at once: others write, too.
+                ending = f"ended with exit code {worker.exit_code}\n"
+                sys.stderr.write(f"worker {worker.index} {ending}")
 
     watchers = [threading.Thread(target=watch, args=(worker,)) for worker in workers]
     for watcher in watchers:

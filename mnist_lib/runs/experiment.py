@@ -113,8 +113,8 @@ def _run_with_workers(
         workers.ending_together(),
         tensorflow_internals.op_determinism(config.deterministic),
     ):
-        workers.check_same(config.common_fields() | provenance.versions())
         os_errors.check_temporary_folder()
+        workers.check_same(config.common_fields() | provenance.versions())
         division.check_divides(
             config.batch_size, strategy.num_replicas_in_sync, config.accumulation_steps
         )
