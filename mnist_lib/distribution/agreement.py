@@ -81,10 +81,10 @@ class Workers:
         of_worker = [json.loads(text) for text in self._exchange(json.dumps(facts))]
         for index, other in enumerate(of_worker):
             for name, value in of_worker[0].items():
-                if other[name] != value:
+                if other.get(name) != value:  # another version may not have it
                     raise _DisagreementError(
                         name,
-                        f"is {other[name]} on {self._cluster.describe(index)}, but {value} on "
+                        f"is {other.get(name)} on {self._cluster.describe(index)}, but {value} on "
                         f"{self._cluster.describe(0)}; {remedy}",
                     )
 

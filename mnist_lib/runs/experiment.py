@@ -114,7 +114,7 @@ def _run_with_workers(
         tensorflow_internals.op_determinism(config.deterministic),
     ):
         os_errors.check_temporary_folder()
-        workers.check_same(config.common_fields() | provenance.versions())
+        workers.check_same(provenance.versions() | config.common_fields())
         division.check_divides(
             config.batch_size, strategy.num_replicas_in_sync, config.accumulation_steps
         )
