@@ -12,7 +12,6 @@ from script_runs import newest_step, results_of
 from worker_pairs import DEADLINE_AND_END_SECONDS, Pair
 
 HOSTS = ("10.213.7.1", "10.213.7.2")
-HAS_FAKETIME = shutil.which("faketime") is not None
 
 
 def _ip(*arguments: str, check: bool = True) -> subprocess.CompletedProcess:
@@ -105,32 +104,11 @@ def _weights(workdir) -> dict[str, np.ndarray]:
     return {name: reader.get_tensor(name) for name in names}
 
 
-@pytest.fixture(scope="module")
-def whole(machines, prepared_data, tmp_path_factory):
-    """A run that nothing stops; the second machine's clock, if it can be, is an hour fast.
-
-    Returns its directory, what the second worker wrote last, and when it began, in seconds of
-    the day.
-    """
-    workdir = tmp_path_factory.mktemp("whole") / "run"
-    first, second = machines.run_by
-    pair = Pair(
-        workdir,
-        prepared_data,
-        hosts=HOSTS,
-        run_by=(first, (*second, *(("faketime", "-f", "+1h") if HAS_FAKETIME else ()))),
-        environments=({}, {"FAKETIME_DONT_FAKE_MONOTONIC": "1"}),
-    )
-    now = time.localtime()
-    try:
-        ends = [pair.wait(index) for index in range(2)]
-    finally:
-        pair.end()
+def test_a_cut_cable_ends_both_and_changes_nothing(machines, start, tmp_path):
+    whole = start(tmp_path / "whole")
+    ends = [whole.wait(index) for index in range(2)]
     assert [code for code, _, _ in ends] == [0, 0], ends
-    return workdir, ends[1][2], (now.tm_hour * 60 + now.tm_min) * 60 + now.tm_sec
 
-
-def test_a_cut_cable_ends_both_and_changes_nothing(machines, whole, start, tmp_path):
     workdir = tmp_path / "cut"
     pair = start(workdir, "--worker_timeout_seconds=20")
     pair.wait_for_step(workdir, 50)
@@ -148,23 +126,34 @@ def test_a_cut_cable_ends_both_and_changes_nothing(machines, whole, start, tmp_p
     pair = start(workdir)
     ends = [pair.wait(index) for index in range(2)]
     assert [code for code, _, _ in ends] == [0, 0], ends
-    assert results_of(workdir) == results_of(whole[0])
-    ours, theirs = _weights(workdir), _weights(whole[0])
+    assert results_of(workdir) == results_of(tmp_path / "whole")
+    ours, theirs = _weights(workdir), _weights(tmp_path / "whole")
     assert ours.keys() == theirs.keys()
     assert any(value.size > 1000 for value in ours.values())
     for name, value in ours.items():
         np.testing.assert_array_equal(value, theirs[name], err_msg=name, strict=True)
 
 
-@pytest.mark.skipif(not HAS_FAKETIME, reason="faketime is not installed (Debian: faketime)")
-def test_clocks_an_hour_apart_are_no_matter(whole):
+@pytest.mark.skipif(
+    shutil.which("faketime") is None, reason="faketime is not installed (Debian: faketime)"
+)
+def test_clocks_an_hour_apart_are_no_matter(machines, start, tmp_path):
     """Of the time of day; durations go by another clock, which no one sets."""
-    workdir, second_worker_said, started = whole
-    time_of_day = second_worker_said.split()[0]
-    hours, minutes, seconds = (int(part) for part in time_of_day.split(":"))
-    ahead = ((hours * 60 + minutes) * 60 + seconds - started) % (24 * 3600)
-    assert ahead >= 3600  # of the first line that it wrote, some seconds after its start
-    assert results_of(workdir)["step"] == 300
+    first, second = machines.run_by
+    began = time.localtime()
+    pair = start(
+        tmp_path / "run",
+        "--train_steps=60",
+        run_by=(first, (*second, "faketime", "-f", "+1h")),
+        environments=({}, {"FAKETIME_DONT_FAKE_MONOTONIC": "1"}),
+    )
+    ends = [pair.wait(index) for index in range(2)]
+    assert [code for code, _, _ in ends] == [0, 0], ends
+    assert results_of(tmp_path / "run")["step"] == 60
+    # All that the second worker says is when it waited for the first.
+    hours, minutes, seconds = (int(part) for part in ends[1][2].split()[0].split(":"))
+    ahead = (hours - began.tm_hour) * 3600 + (minutes - began.tm_min) * 60 + seconds - began.tm_sec
+    assert ahead % (24 * 3600) >= 3600
 
 
 @pytest.mark.parametrize("index", [0, 1])

@@ -56,7 +56,7 @@ class Pair:
         task = {"type": "worker", "index": index}
         return json.dumps({"cluster": {"worker": self.addresses}, "task": task})
 
-    def wait(self, index: int, timeout_seconds: float = 240) -> tuple[int, str, str]:
+    def wait(self, index: int, timeout_seconds: float = 600) -> tuple[int, str, str]:
         """Returns exit code, standard output and the last line of standard error."""
         try:
             out, err = self.processes[index].communicate(timeout=timeout_seconds)

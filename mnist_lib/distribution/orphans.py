@@ -1,10 +1,5 @@
 """Ends processes when the one that started them has died, however it died.
 
-    with Guard(seconds_to_end=90.0) as guard:
-        process = subprocess.Popen(["sleep", "600"], start_new_session=True)
-        guard.add(process.pid)
-        process.kill()
-
 A process that is killed can do nothing any more. So a second one waits at a pipe that the
 first holds open: its end is the first one's. This file is also what that second one runs.
 """
