@@ -13,7 +13,6 @@ from mnist_lib import errors
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FAILING = {errno.EIO, errno.ESTALE, errno.ENXIO, errno.ENODEV}
-_TRACING_BYTES = 2**20  # several times what a run's code takes
 _ONLY_WRITING = {errno.EROFS, errno.EEXIST, errno.ENOTEMPTY, errno.ETXTBSY, errno.EISDIR}
 
 
@@ -114,28 +113,6 @@ def temporary_folder() -> Iterator[pathlib.Path]:
         raise _no_temporary_folder(error) from error
     with folder as name:
         yield pathlib.Path(name)
-
-
-def check_temporary_folder() -> None:
-    """Checks that temporary files can be written, as TensorFlow does while it traces.
-
-    Where it cannot, it goes on with code that it has not translated, and blames that.
-
-    Raises:
-      OutputError: they cannot be written.
-      StorageError: the disk is full, or fails.
-    """
-    try:
-        with tempfile.TemporaryFile() as file:
-            file.write(bytes(_TRACING_BYTES))
-            file.flush()
-    except OSError as error:
-        if error.errno not in _FULL | _FAILING:
-            raise _no_temporary_folder(error) from error
-        raise errors.StorageError(
-            f"{tempfile.gettempdir()}: no temporary file can be written ({cause(error)}). Free "
-            "some space, or set TMPDIR to another folder, and run again."
-        ) from error
 
 
 def _no_temporary_folder(error: OSError) -> errors.OutputError:

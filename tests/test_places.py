@@ -7,7 +7,6 @@ import json
 import os
 import pathlib
 import pwd
-import resource
 import shutil
 import subprocess
 import sys
@@ -307,24 +306,6 @@ def test_no_temporary_folder_is_said(monkeypatch, tmp_path):
     with pytest.raises(FileNotFoundError) as caught:  # as while TensorFlow is imported
         tempfile.gettempdir()
     assert os_errors.as_error(caught.value).exit_code == os.EX_CANTCREAT
-
-
-def test_a_full_temporary_folder_is_said(monkeypatch, tmp_path):
-    """Else TensorFlow says that a loop over a tensor is not allowed."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    os_errors.check_temporary_folder()
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    try:
-        with pytest.raises(
-            mnist_lib.errors.StorageError, match="no temporary file can be"
-        ) as caught:
-            os_errors.check_temporary_folder()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert str(caught.value).startswith(f"{tmp_path}: ")
-    assert caught.value.exit_code == os.EX_IOERR
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_current_folder_that_is_gone_is_said(tmp_path):

@@ -156,25 +156,33 @@ def test_clocks_an_hour_apart_are_no_matter(machines, start, tmp_path):
     assert ahead % (24 * 3600) >= 3600
 
 
-@pytest.mark.parametrize("index", [0, 1])
-def test_a_worker_without_free_disk_is_named_by_both(start, tmp_path, index):
-    """The chief where it saves, the other where TensorFlow keeps what it traces."""
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 2 MB."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(disk)]
     subprocess.run(mounted, check=True, capture_output=True)
-    try:
-        if index == 0:
-            pair = start(disk / "run")
-        else:
-            (disk / "filler").write_bytes(bytes(2 * 2**20 - 4096))
-            pair = start(tmp_path / "run", environments=({}, {"TMPDIR": str(disk)}))
-        ends = [pair.wait(index) for index in range(2)]
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True)
-    assert ends[index][0] == os.EX_IOERR, ends
-    assert f"{disk}" in ends[index][2]
-    assert "Free some space" in ends[index][2]
-    assert ends[1 - index][0] == os.EX_TEMPFAIL, ends
-    failed = f"worker {index} ({pair.addresses[index]}) has failed: StorageError: {disk}"
-    assert failed in ends[1 - index][2]
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_chief_without_free_disk_is_named_by_both(start, small_disk):
+    pair = start(small_disk / "run")
+    ends = [pair.wait(index) for index in range(2)]
+    assert ends[0][0] == os.EX_IOERR, ends
+    assert str(small_disk) in ends[0][2]
+    assert "Free some space" in ends[0][2]
+    assert ends[1][0] == os.EX_TEMPFAIL, ends
+    failed = f"worker 0 ({pair.addresses[0]}) has failed: StorageError: {small_disk}"
+    assert failed in ends[1][2]
+
+
+def test_another_worker_needs_no_disk(start, small_disk, tmp_path):
+    """Nothing is written by it, not even to its temporary folder."""
+    (small_disk / "filler").write_bytes(bytes(2 * 2**20 - 4096))
+    temporary = {"TMPDIR": str(small_disk)}
+    pair = start(tmp_path / "run", "--train_steps=60", environments=({}, temporary))
+    ends = [pair.wait(index) for index in range(2)]
+    assert [code for code, _, _ in ends] == [0, 0], ends
+    assert [path.name for path in small_disk.iterdir()] == ["filler"]

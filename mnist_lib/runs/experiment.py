@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import keras
 
-from mnist_lib import choices, errors, os_errors, progress, runtime
+from mnist_lib import choices, errors, progress, runtime
 from mnist_lib.datasets import loading, preparation
 from mnist_lib.distribution import agreement, division, strategies, tensorflow_internals
 from mnist_lib.runs import (
@@ -113,7 +113,6 @@ def _run_with_workers(
         workers.ending_together(),
         tensorflow_internals.op_determinism(config.deterministic),
     ):
-        os_errors.check_temporary_folder()
         workers.check_same(provenance.versions() | config.common_fields())
         division.check_divides(
             config.batch_size, strategy.num_replicas_in_sync, config.accumulation_steps
