@@ -50,7 +50,7 @@ TWO = {"worker": ["127.0.0.1:1201", "127.0.0.1:1202"]}
         (_tf_config(7), "its cluster is 7, not jobs with their addresses"),
         (_tf_config(TWO, index=True), "its task is worker True"),
         (_tf_config(TWO, index=[0]), "its task is worker .0."),
-        ("[" * 100_000, "TF_CONFIG: it must be JSON like .*RecursionError"),
+        ("[" * 100_000, "TF_CONFIG: it must be JSON like .*nested too deep"),
     ],
 )
 def test_a_bad_tf_config_is_refused(monkeypatch, tf_config, message):
