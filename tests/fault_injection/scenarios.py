@@ -21,7 +21,7 @@ import mnist_lib.inspection.figures
 import mnist_lib.runs.experiment
 import mnist_lib.serving.exports.saved_model
 from mnist_lib.commands import command_line
-from mnist_lib.inspection import event_files
+from mnist_lib.inspection import event_records
 from mnist_lib.runs import checkpoints
 
 _NO_TENSOR = ("run/train_seconds", "_CHECKPOINTABLE_OBJECT_GRAPH")
@@ -98,10 +98,7 @@ def _run_outcome(folder: pathlib.Path) -> dict:
     run = folder / "run"
     results = json.loads((run / "results.json").read_text())
     del results["timing"]
-    logged = {
-        str(path.relative_to(run)): sorted(event_files.last_steps(path).items())
-        for path in (run / "train", run / "validation", run / "test")
-    }
+    logged = {name: _logged(run / name) for name in ("train", "validation", "test")}
     # A run that was stopped has saved at other steps.
     names = (
         re.sub(r"ckpt-\d+", "ckpt-*", path.relative_to(run).as_posix())
@@ -116,6 +113,16 @@ def _run_outcome(folder: pathlib.Path) -> dict:
         "events": logged,
         "files": sorted(name for name in names if "tfevents" not in name),
     }
+
+
+def _logged(folder: pathlib.Path) -> list[tuple[str, int]]:
+    """Returns tag and step of all that is in the event files of a folder."""
+    return sorted(
+        (value.tag, event.step)
+        for path in folder.glob("events.out.tfevents.*")
+        for event in event_records.read_events(path, event_records.Damage())
+        for value in event.summary.value
+    )
 
 
 def _tensors(folder: pathlib.Path) -> dict[str, str]:
