@@ -26,7 +26,7 @@ def replace_file(path: pathlib.Path, content: bytes) -> None:
       OSError: it could not be written; nothing of it is left.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    _remove_left_overs(path)
+    _remove_old_left_overs(path)
     try:
         with temporary.open("xb") as stream:
             stream.write(content)
@@ -45,7 +45,18 @@ def is_left_over(path: pathlib.Path, name: str | None = None) -> bool:
     return match is not None and name in (None, match["name"])
 
 
-def _remove_left_overs(path: pathlib.Path) -> None:
+def remove_left_overs(folder: pathlib.Path) -> None:
+    """Removes what killed processes have left of any file, where nobody else writes.
+
+    Raises:
+      OSError: the folder cannot be read, or something in it not be removed.
+    """
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if is_left_over(path):
+            path.unlink()
+
+
+def _remove_old_left_overs(path: pathlib.Path) -> None:
     """Removes what processes that were killed while they wrote a file have left."""
     oldest = time.time() - _LONGEST_WRITE
     for other in path.parent.iterdir():

@@ -42,3 +42,6 @@ def test_what_a_killed_process_has_left_is_removed_by_the_next_write(tmp_path):
     assert sorted(tmp_path.iterdir()) == sorted([path, of_another, new, at_work])
     assert files.is_left_over(old)
     assert not files.is_left_over(path)
+    files.remove_left_overs(tmp_path)
+    assert list(tmp_path.iterdir()) == [path]
+    files.remove_left_overs(tmp_path / "none")

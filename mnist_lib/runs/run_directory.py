@@ -144,6 +144,9 @@ class RunDirectory:
         except filelock.Timeout as error:
             raise errors.OutputError(f"{self.path}: {_in_use(owner_path)}") from error
         try:
+            with os_errors.writing(self.path, "Pass another --workdir."):
+                for folder in (self.path, self.checkpoints, self.best):
+                    files.remove_left_overs(folder)
             write_atomically(owner_path, f"{os.getpid()} {socket.gethostname()}\n")
             yield
         finally:
