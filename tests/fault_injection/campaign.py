@@ -182,6 +182,7 @@ class Campaign:
                 count.results[survival.SAME] -= 1
                 count.results[survival.LOST] += 1
                 count.lost.append(f"{self._scenario.name}: {count.fault}: {verdict.why}")
+                tqdm.tqdm.write(count.lost[-1])
                 self._keep(folder)
         return count
 

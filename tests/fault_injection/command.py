@@ -48,9 +48,10 @@ def main() -> int:
     tempfile.tempdir = os.environ["TMPDIR"] = str(temporary)
     tqdm.tqdm.get_lock()  # makes files, which forks are not to make
     chosen = [one for one in scenarios.SCENARIOS if one.name in names]
-    shares = [arguments.seconds / len(chosen)] * len(chosen)
+    weights = sum(scenario.weight for scenario in chosen)
     counts: list[campaign.Count] = []
-    for scenario, share in zip(chosen, shares, strict=True):
+    for scenario in chosen:
+        share = arguments.seconds * scenario.weight / weights
         at_work = campaign.Campaign(scenario, folder / scenario.name, arguments.jobs)
         planned = at_work.plan(arguments.fault or [""])
         random.Random(arguments.seed).shuffle(planned)

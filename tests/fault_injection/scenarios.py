@@ -37,6 +37,7 @@ class Scenario:
       act: does it in a folder, which may hold what an earlier attempt has left.
       outcome: what it came to, to be compared.
       begin: puts into an empty folder what there is before.
+      weight: its share of the time, beside the others'.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Scenario:
     act: Callable[[pathlib.Path], Any]
     outcome: Callable[[pathlib.Path], dict]
     begin: Callable[[pathlib.Path], Any] = lambda folder: None
+    weight: int = 1
 
     def as_command(self, folder: pathlib.Path) -> None:
         """Does the work as a command does: with its exit codes and its last line."""
@@ -174,8 +176,8 @@ def _exported_outcome(folder: pathlib.Path) -> dict:
 
 
 SCENARIOS = (
-    Scenario("run", "a run from its first to its last call", _train, _run_outcome),
-    Scenario("resume", "a run that is resumed, to its end", _train, _run_outcome, _stop_at(2)),
+    Scenario("run", "a run from its first to its last call", _train, _run_outcome, weight=4),
+    Scenario("resume", "a run that is resumed, to its end", _train, _run_outcome, _stop_at(2), 3),
     Scenario(
         "pictures",
         "the end of a run with its pictures",
