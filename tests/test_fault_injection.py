@@ -46,7 +46,7 @@ def _recorded(tmp_path, lines):
 
 
 _REPLACED = [
-    'openat(AT_FDCWD</>, "`/f/new`", O_WRONLY|O_CREAT|O_EXCL, 0666) = 3<`/f/new`>',
+    'openat(AT_FDCWD<`/`>, "`/f/new`", O_WRONLY|O_CREAT|O_EXCL, 0666) = 3<`/f/new`>',
     'write(3<`/f/new`>, "`content`", 7) = 7',
     "fsync(3<`/f/new`>) = 0",
     'rename("`/f/new`", "`/f/old`") = 0',
@@ -82,3 +82,16 @@ def test_calls_of_several_threads_are_told_apart(tmp_path):
     assert (call.name, call.number, call.result, call.is_injected) == ("unlink", 1, -1, True)
     assert call.paths() == ["/f/a"]
     assert call.changes(pathlib.Path("/f"))
+
+
+def test_a_file_that_is_made_changes_its_folder(tmp_path):
+    log = tmp_path / "trace"
+    log.write_text(
+        f'7  openat(AT_FDCWD<{_hex("/home")}>, "{_hex("/f/a")}", O_WRONLY|O_CREAT, 0666) = 3\n'
+        f'7  openat(5<{_hex("/f")}>, "{_hex("b")}", O_RDONLY) = 4\n'
+        f'7  unlinkat(5<{_hex("/f")}>, "{_hex("b")}", 0) = 0\n'
+    )
+    calls = list(tracing.calls(log, 7))
+    assert [call.paths() for call in calls] == [["/f/a"], ["/f/b"], ["/f/b"]]
+    assert [call.changes(pathlib.Path("/f")) for call in calls] == [True, False, True]
+    assert [call.number for call in calls] == [1, 2, 1]

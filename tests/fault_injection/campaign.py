@@ -320,6 +320,13 @@ def _fill_when_stopped(attempt: _Attempt) -> None:
         os.kill(attempt.pid, signal.SIGCONT)
 
 
-def priority(one: faults.Point | disks.DiskState) -> int:
-    """Kills come first, one fault of each call before the second of any."""
-    return 0 if one.fault == faults.KILL else 1
+def in_turn(
+    planned: Sequence[faults.Point | disks.DiskState],
+) -> list[faults.Point | disks.DiskState]:
+    """Puts the first of each fault before the second of any."""
+    numbers: collections.Counter[str] = collections.Counter()
+    ranked = []
+    for one in planned:
+        ranked.append((numbers[one.fault], one))
+        numbers[one.fault] += 1
+    return [one for _, one in sorted(ranked, key=lambda pair: pair[0])]

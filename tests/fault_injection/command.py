@@ -55,7 +55,7 @@ def main() -> int:
         at_work = campaign.Campaign(scenario, folder / scenario.name, arguments.jobs)
         planned = at_work.plan(arguments.fault or [""])
         random.Random(arguments.seed).shuffle(planned)
-        planned.sort(key=campaign.priority)
+        planned = campaign.in_turn(planned)
         deadline = time.monotonic() + share
         with tqdm.tqdm(total=len(planned), desc=scenario.name, mininterval=10) as bar:
             counts += at_work.run(planned, deadline, bar)

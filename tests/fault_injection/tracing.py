@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
 import re
 import signal
@@ -63,8 +64,10 @@ class Call:
     def paths(self) -> list[str]:
         """Returns the paths among the arguments, those of open files too."""
         found = re.findall(r'"((?:\\x[0-9a-f]{2})*)"|<((?:\\x[0-9a-f]{2})+)>', self.arguments)
-        take = 2 if self.name in ("rename", "link", "symlink") else 1
-        return [text(a or b) for a, b in found][:take]
+        paths = [text(quoted or of_open_file) for quoted, of_open_file in found]
+        if self.name in ("openat", "unlinkat"):  # a folder, and a path that may be relative to it
+            return [os.path.join(*paths[:2])]
+        return paths[: 2 if self.name in ("rename", "link", "symlink") else 1]
 
     def content(self) -> bytes:
         """Returns what is written."""
