@@ -61,7 +61,7 @@ def test_a_power_loss_after_a_durable_replacement_leaves_the_old_file_or_the_new
 def test_a_power_loss_after_a_replacement_without_fsync_is_found_out(tmp_path):
     without = [line for line in _REPLACED if "fsync" not in line]
     states = list(_recorded(tmp_path, without).states())
-    assert {state.files["/f/old"] for state in states} == {b"old", b""}
+    assert {state.files["/f/old"] for state in states} == {b"old", b"content", b""}
 
 
 def test_names_are_lost_with_a_folder_that_nobody_waited_for(tmp_path):
@@ -69,6 +69,13 @@ def test_names_are_lost_with_a_folder_that_nobody_waited_for(tmp_path):
     for calls, finds_old in ((_REPLACED, True), (synced, False)):
         at_end = _recorded(tmp_path, calls).states_after(len(calls))
         assert any(state.files["/f/old"] == b"old" for state in at_end) == finds_old
+
+
+def test_a_name_that_was_waited_for_does_not_hang_on_a_former_one(tmp_path):
+    calls = [line.replace("/f/new", "/f/sub/new") for line in _REPLACED]
+    calls = ['mkdir("`/f/sub`", 0777) = 0', *calls, "fsync(4<`/f`>) = 0"]
+    for state in _recorded(tmp_path, calls).states_after(len(calls)):
+        assert state.files["/f/old"] == b"content"
 
 
 def test_calls_of_several_threads_are_told_apart(tmp_path):

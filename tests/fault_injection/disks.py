@@ -126,9 +126,10 @@ class Recording:
             else:
                 self._synced.append((number, path))
         elif name == "rename":
+            file = self._file_at.get(path, -1)
             for old in [one for one in self._file_at if _is_in(one, path)]:
                 self._file_at[paths[1] + old[len(path) :]] = self._file_at.pop(old)
-            self._add(number, _Operation("move", path, to=paths[1]))
+            self._add(number, _Operation("move", path, file, to=paths[1]))
         elif name == "mkdir":
             self._add(number, _Operation("folder", path))
         elif name in ("unlink", "rmdir", "unlinkat"):
@@ -219,6 +220,9 @@ def _play(one: _Operation, contents: dict[int, bytearray], names: dict[str, int 
         names[one.path] = one.file
     elif one.kind == "folder":
         names[one.path] = None
+    elif one.kind == "move" and one.file >= 0:  # whether or not its former name was there
+        names.pop(one.path, None)
+        names[one.to] = one.file
     elif one.kind == "move":
         for path in [path for path in names if _is_in(path, one.path)]:
             names[one.to + path[len(one.path) :]] = names.pop(path)
