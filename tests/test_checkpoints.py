@@ -1,6 +1,7 @@
 """Checkpoints: written whole, verified, and fallen back from; rows 1, 3 to 6 of the faults."""
 
 import logging
+import pathlib
 import resource
 import shutil
 
@@ -213,3 +214,18 @@ def test_tidy_takes_nothing_away_for_a_damaged_one(saved):
     saved.reopen().tidy()
     assert {path: path.read_bytes() for path in saved.folder.glob("ckpt-*")} == before
     assert saved.restore() == 20
+
+
+def test_what_tensorflow_leaves_of_a_save_is_no_part_of_it(saved):
+    """It does not say so when it cannot remove its temporary folder."""
+
+    class Checkpoint(tf.train.Checkpoint):
+        def write(self, prefix):
+            super().write(prefix)
+            pathlib.Path(f"{prefix}_temp").mkdir()
+            pathlib.Path(f"{prefix}_temp", "part-0.index").write_bytes(b"left")
+
+    before = set(saved.folder.iterdir())
+    checkpoint_files.write(Checkpoint(variable=saved.variable), saved.folder, 40)
+    added = {path.name for path in set(saved.folder.iterdir()) - before}
+    assert added == {"ckpt-40.index", "ckpt-40.data-00000-of-00001"}

@@ -54,15 +54,16 @@ def write(checkpoint: tf.train.Checkpoint, directory: pathlib.Path, step: int) -
     saving.mkdir(parents=True)
     with paths.for_tensorflow(saving) as folder:
         checkpoint.write(str(folder / f"ckpt-{step}"))
-    # The index last: without it the others are not a checkpoint.
-    written = sorted(saving.iterdir(), key=lambda path: path.suffix == ".index")
+    # Not what TensorFlow has left; the index last: without it the others are not a checkpoint.
+    named = [path for path in saving.iterdir() if _NAME.fullmatch(path.name)]
+    written = sorted(named, key=lambda path: path.suffix == ".index")
     for path in (*written, saving):
         files.sync(path)
     remove(directory, step)  # of a stretch that is trained once more
     for path in written:
         path.replace(directory / path.name)
         files.sync(directory)
-    saving.rmdir()
+    shutil.rmtree(saving)
 
 
 def clear(directory: pathlib.Path) -> None:
