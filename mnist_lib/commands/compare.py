@@ -1,7 +1,7 @@
 """Compares finished runs on the same images, with intervals and tests.
 
 mnist-lib compare runs/a runs/b
-mnist-lib compare runs/a runs/b runs/c --against_first
+mnist-lib compare --against_first runs/a runs/b runs/c
 """
 
 import json
