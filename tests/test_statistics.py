@@ -20,6 +20,52 @@ def test_the_interval_is_wilsons(num_correct, num_examples, confidence):
     assert 0 <= interval[0] <= num_correct / num_examples <= interval[1] <= 1
 
 
+@pytest.mark.parametrize(
+    ("num_correct", "num_examples", "expected"),
+    [
+        (9913, 10_000, (0.9892817752639147, 0.9929409079370584)),
+        (9971, 9985, (0.997647712523549, 0.9991645845829811)),
+        (1, 3, (0.06149194472039626, 0.7923403991979523)),
+    ],
+)
+def test_the_interval_is_that_of_statsmodels(num_correct, num_examples, expected):
+    """`proportion_confint(method="wilson")` of statsmodels 0.15.0."""
+    found = statistics.accuracy_interval(num_correct, num_examples)
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("only_first", "only_second", "expected"),
+    [
+        (5, 15, 0.04138946533203125),
+        (59, 86, 0.030481814649487685),
+        (121, 59, 4.4344492637551645e-06),
+        (30, 30, 1.0),
+        (3, 0, 0.25),
+        (0, 1, 1.0),
+        (0, 0, 1.0),
+    ],
+)
+def test_mcnemar_s_test_is_that_of_statsmodels(only_first, only_second, expected):
+    """`mcnemar(exact=True)` of statsmodels 0.15.0; two-sided."""
+    for counts in ((only_first, only_second), (only_second, only_first)):
+        assert statistics.mcnemar_p_value(*counts) == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("p_values", "expected"),
+    [
+        ([0.01, 0.04, 0.03, 0.005, 0.9, 0.03], [0.05, 0.12, 0.12, 0.03, 0.9, 0.12]),
+        ([0.5, 0.6], [1.0, 1.0]),
+        ([0.2], [0.2]),
+        ([], []),
+    ],
+)
+def test_holm_s_correction_is_that_of_statsmodels(p_values, expected):
+    """`multipletests(method="holm")` of statsmodels 0.15.0."""
+    assert statistics.holm(p_values) == pytest.approx(expected)
+
+
 def test_weakest_classes_are_by_accuracy_and_not_by_count():
     confusion = [
         [90, 10, 0, 0],  # 0.9

@@ -16,7 +16,7 @@ import types
 
 COMMANDS = (
     *("train", "evaluate", "predict", "export", "demo"),
-    *("runs", "prepare_data", "launch", "visualize"),
+    *("runs", "compare", "prepare_data", "launch", "visualize"),
 )
 
 

@@ -28,6 +28,49 @@ def accuracy_interval(
     return float(interval.low), float(interval.high)
 
 
+def mcnemar_p_value(num_only_first: int, num_only_second: int) -> float:
+    """Returns the p-value of McNemar's exact test, two-sided.
+
+    It asks whether two classifiers are right equally often, by the images that only one of them
+    gets right: of those, each should have about half.
+
+    Args:
+      num_only_first, num_only_second: images that only the first, and only the second, of them
+        predicts right.
+
+    Returns:
+      In [0, 1]; 1 if there is no such image.
+
+    McNemar, Note on the sampling error of the difference between correlated proportions or
+    percentages, 1947; exact by the binomial distribution.
+    """
+    from scipy import stats
+
+    count = num_only_first + num_only_second
+    return float(stats.binomtest(num_only_first, count, 0.5).pvalue) if count else 1.0
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Returns p-values that are corrected for how many there are.
+
+    Whoever rejects where the corrected value is at most alpha rejects any true hypothesis
+    with a probability of at most alpha, however the tests depend on each other.
+
+    Args:
+      p_values: of one family of tests, each in [0, 1].
+
+    Returns:
+      One for each, in their order, in [0, 1].
+
+    Holm, A simple sequentially rejective multiple test procedure, 1979; as adjusted p-values.
+    """
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for rank, at in enumerate(sorted(range(len(p_values)), key=lambda at: p_values[at])):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[at]))
+        corrected[at] = largest
+    return corrected
+
+
 def weakest_classes(
     confusion_matrix: Sequence[Sequence[int]], count: int = 3
 ) -> list[tuple[int, int, int]]:

@@ -45,7 +45,7 @@ def print_evaluation(title: str, result: metrics.EvalMetrics) -> None:
     table.add_section()
     _add_row(table, "all", result.num_examples, result.num_correct)
     table.caption = f"accuracy {_accuracy(result.num_correct, result.num_examples)}"
-    _print(table)
+    print_table(table)
     if result.num_correct < result.num_examples:
         _print_confusions(result)
 
@@ -68,7 +68,7 @@ def _print_confusions(result: metrics.EvalMetrics) -> None:
     wide = rich.console.Console(width=10_000)  # what is measured fits the console
     needed = rich.measure.Measurement.get(wide, wide.options, table).minimum
     if needed <= rich.console.Console().width:
-        _print(table)
+        print_table(table)
     else:
         print(f"--json has the confusion matrix of {len(names)} classes.\n")
     print("\n".join(result.describe_confusions()))
@@ -105,7 +105,7 @@ def print_results(run: str, results: Mapping, seconds: float, next_commands: Seq
     table.add_section()
     train_seconds = results["timing"]["train_seconds"]
     table.add_row("seconds", f"{train_seconds:.1f} in training steps, {seconds:.1f} this command")
-    _print(table)
+    print_table(table)
     print("Next:")
     for command in next_commands:
         print(f"  {command}")
@@ -129,7 +129,7 @@ def print_runs(rows: Sequence[Sequence[str]], title: str) -> None:
         )
     for row in rows:
         table.add_row(*map(rich.text.Text, row))
-    _print(table)
+    print_table(table)
 
 
 def print_exports(reports: Sequence[Mapping]) -> None:
@@ -156,7 +156,7 @@ def print_exports(reports: Sequence[Mapping]) -> None:
         else:
             cells = ["not checked:", report["not_checked_because"], "", size, ""]
         table.add_row(report["format"], *cells)
-    _print(table)
+    print_table(table)
     for report in reports:
         print(report["output"])
 
@@ -182,7 +182,7 @@ def print_predictions(predictions: Sequence, class_names: Sequence[str]) -> None
         row = (name, one.label, f"{one.probability:.1%}", *cells, score)
         table.add_row(*map(rich.text.Text, row))
     table.caption = "Of each class the probability in percent; digit: how far it looks like one."
-    _print(table)
+    print_table(table)
 
 
 def _accuracy(num_correct: int, num_examples: int) -> str:
@@ -204,7 +204,7 @@ def _add_row(table: rich.table.Table, name: str, num_examples: int, num_correct:
     )
 
 
-def _print(table: rich.table.Table) -> None:
+def print_table(table: rich.table.Table) -> None:
     """Prints a table as text: what rich prints itself ends the process when a pipe is closed."""
     console = rich.console.Console()
     with console.capture() as captured:
