@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import itertools
 import json
 import os
 import pathlib
@@ -164,8 +165,10 @@ class Campaign:
           deadline: when no more is begun.
         """
         count = Count(self._scenario.name, faults.RANDOM_KILLS, possible=times)
-        while count.injected < times and time.monotonic() < deadline:
-            folder = survival.copied(self._before, self._folder / f"killed-{count.injected}")
+        for number in itertools.count():
+            if count.injected >= times or time.monotonic() > deadline:
+                break
+            folder = survival.copied(self._before, self._folder / f"killed-{number}")
             in_vain = 0
             while count.injected < times and in_vain < 3:
                 log = folder.with_suffix(".log")
