@@ -373,7 +373,7 @@ def test_the_run_directory_is_checked(small_dataset, tmp_path):
 
 def test_what_a_process_killed_in_its_first_write_left_is_no_obstacle(small_dataset, tmp_path):
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / ".config.json.123").write_text('{"mod')
+    (tmp_path / "run" / f".config.json.{'0' * 16}").write_text('{"mod')
     assert _train(tmp_path / "run", small_dataset, train_steps=5)["step"] == 5
 
 

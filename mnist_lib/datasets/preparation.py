@@ -22,7 +22,7 @@ from collections.abc import Iterator
 import filelock
 
 from mnist_lib import choices, errors, locks, os_errors, paths, runtime
-from mnist_lib.datasets import catalog, downloads, originals, stored_splits, tfds_internals
+from mnist_lib.datasets import catalog, downloads, originals, tfds_internals
 from mnist_lib.datasets.prepared import PreparedDataset, open_prepared
 from mnist_lib.progress import Progress
 
@@ -169,6 +169,8 @@ def _build_with_tfds(
     runtime.check_not_forked()
     import tensorflow as tf
     import tensorflow_datasets as tfds
+
+    from mnist_lib.datasets import stored_splits
 
     unpacked_prefix = f".unpacked-{info.name}-"
     progress = Progress(info.num_train + info.num_test, description=f"Preparing {info.name}")
