@@ -100,7 +100,6 @@ def write_state_file(directory: pathlib.Path, step: int) -> None:
     """
     if not state_file_names(directory, step):
         files.replace_file(directory / "checkpoint", _state_file(step))
-        files.sync(directory)
 
 
 def state_file_names(directory: pathlib.Path, step: int) -> bool:
