@@ -67,8 +67,8 @@ class Cell:
                 message = self._client.get_iopub_msg(timeout=timeout_seconds)
                 if message["msg_type"] == "stream":
                     self.printed += message["content"]["text"]
-        except queue.Empty:
-            pass
+        except queue.Empty:  # no more has come
+            return
 
     def reply(self) -> dict:
         """Returns what the kernel says at its end."""

@@ -263,10 +263,12 @@ class Campaign:
         point = attempt.point
         if point.fault == faults.KILL and status != signal.SIGKILL:
             return False
+        fails = point.fault in faults.ERRORS and point.fault != faults.DISK_FULL
         # Of another name than the recorded one, which has numbers by chance in it.
         return any(
             (call.name, call.number) == (point.call.name, point.call.number)
             and call.changes(attempt.folder)
+            and call.is_injected == fails
             for call in tracing.calls(attempt.trace, attempt.pid)
         )
 

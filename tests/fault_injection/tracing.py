@@ -6,7 +6,6 @@ import dataclasses
 import os
 import pathlib
 import re
-import signal
 import subprocess
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -134,8 +133,3 @@ def calls(log: pathlib.Path, pid: int) -> Iterator[Call]:
                     -1 if failed else int(match["result"].partition("<")[0], 0),
                     "INJECTED" in match["rest"],
                 )
-
-
-def was_killed(status: int) -> bool:
-    """Whether a process ended by SIGKILL, by what `os.waitpid` says of it."""
-    return status == signal.SIGKILL
