@@ -45,6 +45,15 @@ CONTENDERS = {
         "pip install --no-deps tf-models-official tf-keras",
     ),
     "pytorch": Contender("PyTorch, eager", "pytorch_loop", ("torch",), "pip install torch"),
+    "pytorch_compiled": Contender(
+        "PyTorch, torch.compile", "pytorch_loop", ("torch",), "pip install torch"
+    ),
+    "jax": Contender(
+        "JAX: Flax and Optax, a jitted step",
+        "jax_loop",
+        ("jax", "flax", "optax"),
+        "pip install jax flax optax",
+    ),
 }
 DEFAULT_CONTENDERS = tuple(name for name in CONTENDERS if name != "augmented")
 

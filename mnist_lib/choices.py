@@ -25,6 +25,11 @@ MODEL_OPTIONS: dict[str, tuple[str, ...]] = {
     "lenet5": ("activation", "pooling", "dropout"),
     "cnn": ("activation", "pooling", "dropout"),
     "fast_cnn": ("activation",),
+    "strided_cnn": ("activation", "width", "dropout"),
+    "tiny_cnn": ("activation",),
+    "m3": ("activation",),
+    "m5": ("activation",),
+    "m7": ("activation",),
 }
 OPTIMIZER_OPTIONS: dict[str, tuple[str, ...]] = {
     "sgd": (),
@@ -38,7 +43,7 @@ OPTIMIZER_OPTIONS: dict[str, tuple[str, ...]] = {
 NAMES: dict[str, tuple[str, ...]] = {
     "dataset": (AUTO, "mnist", "synthetic_digits", "fashion_mnist", "kmnist"),
     "split": ("train", "validation", "test"),
-    "augmentation": ("none", "affine", "elastic", "cutout", "full"),
+    "augmentation": ("none", "affine", "elastic", "cutout", "full", "rotate_shift"),
     "model": tuple(MODEL_OPTIONS),
     "activation": ("relu", "sigmoid", "tanh", "leaky_relu", "elu", "maxout"),
     "pooling": ("max", "average"),

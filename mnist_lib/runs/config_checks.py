@@ -17,6 +17,7 @@ TrainConfig = typing.Any  # `config.TrainConfig`, which is above: it calls this 
 _LEAST = {
     "validation_size": 0,
     "train_size": 1,
+    "width": 1,
     "weight_decay": 0,
     "batch_size": 1,
     "accumulation_steps": 1,

@@ -143,6 +143,7 @@ def build_model(
         activation=config.activation,
         pooling=config.pooling,
         dropout=config.dropout,
+        width=config.width,
         num_classes=num_classes,
         image_shape=image_shape,
         seed=config.seed,

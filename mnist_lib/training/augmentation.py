@@ -164,6 +164,8 @@ def named_augmentation(name: str, seed: int) -> Augmentation | None:
         "affine": affine,
         "elastic": {"elastic_pixels": 2.0},
         "cutout": {"cutout_pixels": 8},
+        # That of An et al. 2020 (arXiv:2008.10400): 20 degrees, a fifth of the image.
+        "rotate_shift": {"rotation_degrees": 20.0, "translation_pixels": 5.6},
         "full": {**affine, "elastic_pixels": 1.5, "cutout_pixels": 6},
     }
     choices.check("augmentation", name)

@@ -195,6 +195,7 @@ _KINDS: dict[type, Callable[[Any], dict[str, Any]]] = {
     keras.layers.AveragePooling2D: _pooling("average_pooling"),
     keras.layers.GlobalAveragePooling2D: _plain("global_average"),
     keras.layers.BatchNormalization: _batch_normalization,
+    layers.FusedBatchNormalization: _batch_normalization,
     keras.layers.Rescaling: _rescaling,
     keras.layers.Cropping2D: _cropping,
     keras.layers.ZeroPadding2D: _zero_padding,

@@ -10,6 +10,8 @@ import keras
 from mnist_lib import errors
 from mnist_lib.models import activations, layers
 
+_OURS = (layers.Dropout, layers.FusedBatchNormalization, activations.Maxout)
+
 
 def in_float32(model: keras.Model, instead_of: Collection[str]) -> keras.Model:
     """Returns a copy that computes in float32 if a layer computes in one of some dtypes.
@@ -31,7 +33,8 @@ def with_plain_layers(
 ) -> keras.Model:
     """Returns a copy that a process without this library can load from a file.
 
-    `Dropout` becomes Keras's, and `Maxout` a maximum over one axis of a reshaped input.
+    `Dropout` and `FusedBatchNormalization` become Keras's, and `Maxout` a maximum over one
+    axis of a reshaped input.
 
     Args:
       model: a functional model.
@@ -82,7 +85,7 @@ def _foreign_parts(model: keras.Model) -> Iterator[str]:
         if isinstance(layer, keras.Model) and _is_of_keras(layer):
             yield from _foreign_parts(layer)
         elif isinstance(layer, keras.layers.Lambda) or not _is_of_keras(layer):
-            if type(layer) not in (layers.Dropout, activations.Maxout):
+            if type(layer) not in _OURS:
                 yield type(layer).__name__
         else:
             yield from _foreign_names(keras.saving.serialize_keras_object(layer))
@@ -94,6 +97,8 @@ def _plain_layer(layer: keras.Layer, dtype: str | None) -> keras.Layer:
         return keras.layers.Dropout(layer.rate, seed=layer.seed, name=layer.name, dtype=policy)
     if isinstance(layer, activations.Maxout):
         return _plain_maxout(layer, policy)
+    if isinstance(layer, layers.FusedBatchNormalization):
+        return keras.layers.BatchNormalization.from_config(layer.get_config() | {"dtype": policy})
     return layer.__class__.from_config(layer.get_config() | {"dtype": policy})
 
 
