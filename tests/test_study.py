@@ -1,0 +1,346 @@
+"""Studies: their plan, their statistics, and processes that are stopped, fail and go on."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from script_runs import data_flags, newest_step
+
+import mnist_lib
+from mnist_lib import errors
+from mnist_lib.runs import run_directory
+from mnist_lib.studies import plan, run_processes, study, study_results
+
+FIRST = (0.9912, 0.9905, 0.9921, 0.9917, 0.9909)
+SECOND = (0.9899, 0.9901, 0.9913, 0.9907, 0.9906)
+
+
+def _plan(top, **options):
+    given = {
+        "recipe_name": "linear",
+        "fields": {"dataset": "mnist"},
+        "vary": {"optimizer": ["adam", "sgd"]},
+        "seeds": [0, 1],
+    }
+    return plan.plan_runs(top, **given | options)
+
+
+def _results(validation, test) -> dict:
+    """What `results.json` of a run holds that a study reads."""
+    return {
+        "step": 1,
+        "validation": {"accuracy": validation},
+        "test": {"accuracy": test},
+        "timing": {"startup_seconds": 1.5, "train_seconds": 2.5},
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"), [("0:3", [0, 1, 2]), ("7:8", [7]), ("5", [5]), ("3,5,8", [3, 5, 8])]
+)
+def test_seeds_are_read(text, seeds):
+    assert plan.read_seeds(text) == seeds
+
+
+@pytest.mark.parametrize("text", ["", "3:3", "4:2", "a", "1,1", "1,", "0:2:1", "-1", "1.5"])
+def test_what_is_no_seeds_is_refused(text):
+    with pytest.raises(errors.ConfigError, match=r"^seeds: "):
+        plan.read_seeds(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("optimizer=adam,sgd", ("optimizer", ["adam", "sgd"])),
+        ("learning_rate=1e-3,3e-3", ("learning_rate", [0.001, 0.003])),
+        ("batch_size=64,128", ("batch_size", [64, 128])),
+        ("jit_compile=true,false", ("jit_compile", [True, False])),
+        ("ema_momentum=none,0.99", ("ema_momentum", [None, 0.99])),
+        ("augmentation=none,affine", ("augmentation", ["none", "affine"])),
+    ],
+)
+def test_fields_to_vary_are_read_by_their_kind(text, read):
+    assert plan.read_vary(text) == read
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("optimiser=adam", "'optimiser' is not one of"),
+        ("optimizer", "has no values"),
+        ("batch_size=64,1.5", "batch_size=1.5 is not of the kind int"),
+        ("jit_compile=yes", "jit_compile=yes is not true or false"),
+        ("learning_rate=0.1,1e-1", "has a value twice"),
+    ],
+)
+def test_what_cannot_be_varied_is_refused(text, words):
+    with pytest.raises(errors.ConfigError, match=rf"^vary: .*{words}"):
+        plan.read_vary(text)
+
+
+def test_each_setting_is_planned_with_each_seed_in_its_own_folder(tmp_path):
+    planned = _plan(tmp_path, vary={"optimizer": ["adam", "sgd"], "learning_rate": [0.1, 0.2]})
+    assert len(planned) == 8
+    first = planned[0]
+    assert first.path == tmp_path / "optimizer=adam,learning_rate=0.1" / "seed-0"
+    assert first.config == mnist_lib.recipe(
+        "linear", dataset="mnist", optimizer="adam", learning_rate=0.1, seed=0
+    )
+    assert [run.config.seed for run in planned] == [0] * 4 + [1] * 4
+    assert len({run.path for run in planned}) == 8
+    (alone,) = _plan(tmp_path, vary={}, seeds=[3])
+    assert alone.path == tmp_path / "linear" / "seed-3"
+    of_models = _plan(tmp_path, recipe_name=None, vary={"model": ["linear", "lenet5"]})
+    assert [run.config.epochs for run in of_models[:2]] == [20, 10]  # each by its own recipe
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_planned_is_refused(tmp_path):
+    for options, words in (
+        ({"fields": {"optimizer": "adam"}}, "vary: optimizer is given, too"),
+        ({"vary": {"seed": [1, 2]}}, "vary: seed is not varied: name seeds by seeds"),
+        ({"vary": {"data_dir": ["a", "b"]}}, "vary: data_dir is not varied: no result depends"),
+        ({"vary": {"optimizer": ["adam", "adagrad"]}}, "optimizer: 'adagrad' is not one of"),
+        ({"vary": {"init_from": ["a b", "a/b"]}}, "vary: two settings would have one folder"),
+        ({"seeds": range(6000)}, "seeds: more than 10000 runs"),
+    ):
+        with pytest.raises(errors.ConfigError, match=words):
+            _plan(tmp_path, **options)
+
+
+def test_a_folder_of_another_study_is_refused_and_more_seeds_are_not(tmp_path):
+    run = _plan(tmp_path)[0]
+    run.path.mkdir(parents=True)
+    run_directory.RunDirectory(run.path).write_config(run.config)
+    assert len(_plan(tmp_path, seeds=range(5))) == 10
+    assert _plan(tmp_path, fields={})[0].path == run.path  # auto is what it was
+    with pytest.raises(errors.ConfigError, match="with batch_size 128, and 64 is asked for"):
+        _plan(tmp_path, fields={"dataset": "mnist", "batch_size": 64})
+
+
+def test_mean_deviation_and_interval_are_those_of_statsmodels():
+    """`DescrStatsW` of statsmodels 0.15.0: mean, n - 1, `tconfint_mean(0.05)`."""
+    found = study_results.sample(FIRST)
+    assert found.mean == pytest.approx(0.99128, rel=1e-12)
+    assert found.standard_deviation == pytest.approx(0.0006340346993658789, rel=1e-9)
+    assert found.interval == pytest.approx((0.9904927419401853, 0.9920672580598145), rel=1e-12)
+    alone = study_results.sample([0.99])
+    assert (alone.mean, alone.standard_deviation, alone.interval) == (0.99, None, None)
+
+
+def test_differences_are_those_of_statsmodels_over_the_same_seeds():
+    """`DescrStatsW` of the differences in statsmodels 0.15.0: `tconfint_mean`, `ttest_mean`."""
+    (found,) = study_results.paired_differences("test", {"a": FIRST, "b": SECOND})
+    assert (found.split, found.first, found.second) == ("test", "a", "b")
+    assert found.difference == pytest.approx(0.00076, rel=1e-9)
+    assert found.interval == pytest.approx(
+        (0.00024355135704768075, 0.0012764486429523295), rel=1e-9
+    )
+    assert found.p_value == pytest.approx(0.01502694572414304, rel=1e-9)
+    assert found.corrected_p_value == found.p_value
+    three = study_results.paired_differences("test", {"a": FIRST, "b": SECOND, "c": FIRST})
+    assert [one.p_value for one in three] == [
+        found.p_value,
+        None,  # the same at all seeds
+        pytest.approx(found.p_value),
+    ]
+    assert [one.corrected_p_value for one in three] == pytest.approx(
+        [2 * found.p_value, None, 2 * found.p_value]
+    )
+    assert study_results.paired_differences("test", {"a": [0.5], "b": [0.6]}) == []
+
+
+# What a planned run's process is here: it takes a while, and writes what a finished run has.
+_PROCESS = """
+import json, pathlib, signal, sys, time
+folder, behaviour, results = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+assert (folder / "config.json").exists()
+with (folder / "begun").open("a") as stream:
+    stream.write("x")
+if behaviour == "fail":
+    print("error: planted")
+    sys.exit(70)
+if behaviour == "wait":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
+    (folder / "waits").touch()
+    time.sleep(600)
+(folder / "results.json").write_text(results)
+"""
+
+
+def _command(behaviours=()):
+    def command(run):
+        behaviour = dict(behaviours).get(run.name, "finish")
+        accuracy = 0.9 + 0.01 * run.config.seed + 0.001 * len(run.setting)
+        results = json.dumps(_results(accuracy, accuracy + 0.002 * run.config.seed))
+        return [sys.executable, "-S", "-c", _PROCESS, str(run.path), behaviour, results]
+
+    return command
+
+
+def _num_begun(run) -> int:
+    begun = run.path / "begun"
+    return len(begun.read_text()) if begun.exists() else 0
+
+
+def test_all_runs_are_finished_and_finished_ones_are_not_repeated(tmp_path):
+    planned = _plan(tmp_path)
+    assert study.forecast(planned, 1) == (
+        "4 runs: 0 finished, 0 stopped, 4 to do\n"
+        "How long is not known until one of them is finished."
+    )
+    results = study.finish(planned, tmp_path, _command(), jobs=3)
+    assert [_num_begun(run) for run in planned] == [1] * 4
+    assert json.loads((tmp_path / "study.json").read_text()) == json.loads(
+        json.dumps(results.to_dict())
+    )
+    adam, sgd = results.settings
+    assert (adam.setting, adam.seeds, adam.train_seconds) == ("optimizer=adam", (0, 1), 2.5)
+    assert adam.validation.accuracies == pytest.approx((0.914, 0.924))
+    assert sgd.test.accuracies == pytest.approx((0.913, 0.925))
+    assert [one.split for one in results.differences] == ["validation", "test"]
+    more = _plan(tmp_path, seeds=[0, 1, 2])
+    assert study.forecast(more, 2) == (
+        "6 runs: 4 finished, 0 stopped, 2 to do\n"
+        "About 4 s: 4.0 s of start-up and training each, as in the finished ones, 2 at a time"
+    )
+    study.finish(more, tmp_path, _command())
+    assert [_num_begun(run) for run in more] == [1] * 6
+    assert study.forecast(more, 2).endswith("\nNothing is left to train.")
+
+
+def test_a_run_that_fails_is_named_after_the_others_are_finished(tmp_path):
+    planned = _plan(tmp_path)
+    bad = planned[0]
+    with pytest.raises(errors.StudyError) as caught:
+        study.finish(planned, tmp_path, _command({bad.name: "fail"}))
+    assert f"{bad.name} ended with exit code 70 (error: planted). " in str(caught.value)
+    assert [run.is_finished for run in planned] == [False, True, True, True]
+    assert not (tmp_path / "study.json").exists()
+    study.finish(planned, tmp_path, _command())
+    assert [_num_begun(run) for run in planned] == [2, 1, 1, 1]
+
+
+def test_a_signal_stops_what_runs_and_starts_nothing_more(tmp_path):
+    planned = _plan(tmp_path)
+    waiting, late = planned[1:3]
+
+    def command(run):
+        if run.name == late.name:  # with the one that waits still at it
+            deadline = time.monotonic() + 60
+            while not (waiting.path / "waits").exists() and time.monotonic() < deadline:
+                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return _command({waiting.name: "wait", late.name: "wait"})(run)
+
+    with pytest.raises(errors.RunInterruptedError, match="stopped by SIGTERM, 1 of 4 runs are"):
+        study.finish(planned, tmp_path, command, jobs=2)
+    assert [run.is_finished for run in planned] == [True, False, False, False]
+    assert (_num_begun(waiting), _num_begun(planned[3])) == (1, 0)
+    study.finish(planned, tmp_path, _command(), jobs=2)
+    assert [_num_begun(run) for run in (planned[0], waiting, planned[3])] == [1, 2, 1]
+
+
+def test_a_study_that_another_process_works_on_is_refused(tmp_path):
+    planned = _plan(tmp_path)
+
+    def command(run):
+        with pytest.raises(errors.OutputError, match="another process works on this study"):
+            run_processes.run_all(planned, tmp_path, _command())
+        return _command()(run)
+
+    run_processes.run_all(planned[:1], tmp_path, command)
+
+
+def _study(*flags: str, studydir: pathlib.Path) -> list[str]:
+    return [sys.executable, "-m", "mnist_lib", "study", f"--studydir={studydir}", *flags]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--studydir="], "studydir"),
+        (["--vary=optimizer"], "--vary: 'optimizer' has no values"),
+        (["--seeds=x"], "--seeds: 'x' is neither like 0:10 nor like 3,5,8"),
+        (["--vary=batch_size=1,2", "--vary=batch_size=3"], "--vary: batch_size is given twice"),
+        (["--seed=3"], "Unknown command line flag 'seed'"),
+        (["--jobs=0"], "--jobs=0"),
+    ],
+)
+def test_bad_flags_end_with_64(flags, words, tmp_path):
+    done = subprocess.run(
+        _study(*flags, studydir=tmp_path / "study"), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == os.EX_USAGE
+    assert words in done.stderr.splitlines()[-1]
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_dry_run_makes_nothing_and_needs_no_tensorflow(tmp_path):
+    command = _study("--recipe=mlp", "--seeds=0:10", "--dry_run", studydir=tmp_path / "study")
+    command[1:1] = ["-X", "importtime"]
+    vary = ["--vary=optimizer=adam,sgd", "--vary=learning_rate=1e-3,3e-3"]
+    done = subprocess.run([*command, *vary], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("40 runs: 0 finished, 0 stopped, 40 to do\n")
+    assert "tensorflow" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def _without_seconds(studydir: pathlib.Path) -> dict:
+    results = json.loads((studydir / "study.json").read_text())
+    for setting in results["settings"]:
+        assert setting.pop("train_seconds") > 0
+    return results
+
+
+def _wait_until_half_way(studydir: pathlib.Path, process: subprocess.Popen, done: int) -> None:
+    """Waits until a run has saved something and is not finished, after `done` that are."""
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        assert process.poll() is None
+        finished = len(list(studydir.glob("*/*/results.json")))
+        folders = [path.parent for path in studydir.glob("*/*/config.json")]
+        steps = [newest_step(path) for path in folders if not (path / "results.json").exists()]
+        if finished >= done and any(steps):
+            return
+        time.sleep(0.02)
+    raise AssertionError("no run was half way within 300 s")
+
+
+@pytest.mark.slow
+def test_a_study_that_is_killed_twice_gives_the_table_of_one_left_alone(prepared_data, tmp_path):
+    flags = [
+        *("--recipe=linear", "--train_steps=2000", "--checkpoint_every=40", "--eval_every=1000"),
+        *("--steps_per_loop=10", "--summaries=none", "--seeds=0:2", "--vary=optimizer=adam,sgd"),
+        *data_flags(prepared_data),
+    ]
+    alone, killed = tmp_path / "alone", tmp_path / "killed"
+    done = subprocess.run(
+        _study(*flags, "--jobs=2", studydir=alone), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    for number, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, os.EX_TEMPFAIL)):
+        process = subprocess.Popen(
+            _study(*flags, studydir=killed), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        _wait_until_half_way(killed, process, done=0 if code < 0 else 1)
+        process.send_signal(number)
+        said = process.communicate()[0].decode()
+        assert process.returncode == code, said
+        assert not (killed / "study.json").exists()
+    again = subprocess.run(
+        _study(*flags, studydir=killed), capture_output=True, text=True, check=False
+    )
+    assert again.returncode == 0, again.stderr
+    assert _without_seconds(killed) == _without_seconds(alone)
+    entries = [
+        len(run_directory.RunDirectory(path.parent).read_provenance())
+        for path in killed.glob("*/*/results.json")
+    ]
+    assert sorted(entries) == [1, 1, 2, 2] or sorted(entries) == [1, 1, 1, 3]
