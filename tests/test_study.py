@@ -12,9 +12,16 @@ import pytest
 from script_runs import data_flags, newest_step
 
 import mnist_lib
-from mnist_lib import errors
+from mnist_lib import errors, locks
 from mnist_lib.runs import run_directory
-from mnist_lib.studies import plan, run_processes, study, study_results
+from mnist_lib.studies import (
+    plan,
+    process_starter,
+    run_processes,
+    shares,
+    study,
+    study_results,
+)
 
 FIRST = (0.9912, 0.9905, 0.9921, 0.9917, 0.9909)
 SECOND = (0.9899, 0.9901, 0.9913, 0.9907, 0.9906)
@@ -34,6 +41,7 @@ def _results(validation, test) -> dict:
     """What `results.json` of a run holds that a study reads."""
     return {
         "step": 1,
+        "num_parameters": 7850,
         "validation": {"accuracy": validation},
         "test": {"accuracy": test},
         "timing": {"startup_seconds": 1.5, "train_seconds": 2.5},
@@ -155,32 +163,39 @@ def test_differences_are_those_of_statsmodels_over_the_same_seeds():
     assert study_results.paired_differences("test", {"a": [0.5], "b": [0.6]}) == []
 
 
-# What a planned run's process is here: it takes a while, and writes what a finished run has.
-_PROCESS = """
-import json, pathlib, signal, sys, time
-folder, behaviour, results = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-assert (folder / "config.json").exists()
-with (folder / "begun").open("a") as stream:
-    stream.write("x")
-if behaviour == "fail":
-    print("error: planted")
-    sys.exit(70)
-if behaviour == "wait":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
-    (folder / "waits").touch()
-    time.sleep(600)
-(folder / "results.json").write_text(results)
-"""
+def _work(run) -> None:
+    """What a run's process does here: as `behaviour` in its study says, or what a run leaves."""
+    folder = run.path
+    assert (folder / "config.json").exists()
+    with (folder / "begun").open("a") as stream:
+        stream.write(os.environ.get("CUDA_VISIBLE_DEVICES", "x"))
+    told = json.loads((folder.parents[1] / "behaviour").read_text())
+    behaviour = told.get(run.name, "finish")
+    if behaviour == "fail":
+        print("error: planted")
+        sys.exit(70)
+    if behaviour == "stop the study":  # once the one that waits is at it
+        _wait_for(folder.parents[1] / "waits")
+        os.kill(told["study"], signal.SIGTERM)
+    if behaviour in ("wait", "stop the study"):
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
+        (folder.parents[1] / "waits").touch()
+        time.sleep(600)
+    accuracy = 0.9 + 0.01 * run.config.seed + 0.001 * len(run.setting)
+    results = _results(accuracy, accuracy + 0.002 * run.config.seed)
+    (folder / "results.json").write_text(json.dumps(results))
 
 
-def _command(behaviours=()):
-    def command(run):
-        behaviour = dict(behaviours).get(run.name, "finish")
-        accuracy = 0.9 + 0.01 * run.config.seed + 0.001 * len(run.setting)
-        results = json.dumps(_results(accuracy, accuracy + 0.002 * run.config.seed))
-        return [sys.executable, "-S", "-c", _PROCESS, str(run.path), behaviour, results]
+def _wait_for(path: pathlib.Path) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
 
-    return command
+
+def _how(top, behaviours=(), **options) -> process_starter.ProcessPlan:
+    told = dict(behaviours) | {"study": os.getpid()}
+    (top / "behaviour").write_text(json.dumps(told))
+    return process_starter.ProcessPlan(_work, preload=[__name__], **options)
 
 
 def _num_begun(run) -> int:
@@ -194,77 +209,141 @@ def test_all_runs_are_finished_and_finished_ones_are_not_repeated(tmp_path):
         "4 runs: 0 finished, 0 stopped, 4 to do\n"
         "How long is not known until one of them is finished."
     )
-    results = study.finish(planned, tmp_path, _command(), jobs=3)
+    results = study.finish(planned, tmp_path, _how(tmp_path, jobs=3), command="study ...")
     assert [_num_begun(run) for run in planned] == [1] * 4
     assert json.loads((tmp_path / "study.json").read_text()) == json.loads(
         json.dumps(results.to_dict())
     )
+    assert (results.command, results.dataset) == ("study ...", "mnist")
     adam, sgd = results.settings
     assert (adam.setting, adam.seeds, adam.train_seconds) == ("optimizer=adam", (0, 1), 2.5)
+    assert adam.folders == ("optimizer=adam/seed-0", "optimizer=adam/seed-1")
+    assert (adam.model, adam.num_parameters, adam.num_train) == ("linear", 7850, 55_000)
     assert adam.validation.accuracies == pytest.approx((0.914, 0.924))
     assert sgd.test.accuracies == pytest.approx((0.913, 0.925))
+    assert sgd.test.lowest == pytest.approx(0.913)
     assert [one.split for one in results.differences] == ["validation", "test"]
     more = _plan(tmp_path, seeds=[0, 1, 2])
     assert study.forecast(more, 2) == (
         "6 runs: 4 finished, 0 stopped, 2 to do\n"
         "About 4 s: 4.0 s of start-up and training each, as in the finished ones, 2 at a time"
     )
-    study.finish(more, tmp_path, _command())
+    study.finish(more, tmp_path, _how(tmp_path))
     assert [_num_begun(run) for run in more] == [1] * 6
     assert study.forecast(more, 2).endswith("\nNothing is left to train.")
+
+
+def test_tasks_of_an_array_do_their_shares_and_the_last_one_makes_the_table(tmp_path):
+    planned = _plan(tmp_path, seeds=[0, 1, 2])
+    for index in (1, 0):
+        share = shares.RunShare(index, 2)
+        results = study.finish(planned, tmp_path, _how(tmp_path, share=share, jobs=3))
+        assert (results is None) == (not (tmp_path / "study.json").exists()) == (index == 1)
+        done = [_num_begun(run) for run in planned]
+        assert done == ([0, 1] * 3 if index else [1] * 6)
+    assert len(results.settings[0].test.accuracies) == 3
+
+
+def test_each_process_at_once_has_a_gpu_of_its_own(tmp_path):
+    """Names only: what is under test is which process is told which of them."""
+    planned = _plan(tmp_path)
+    waiting = {run.name: "wait" for run in planned}
+    waiting[planned[2].name] = "stop the study"
+    with pytest.raises(errors.RunInterruptedError):
+        study.finish(planned, tmp_path, _how(tmp_path, waiting, jobs=4, gpus=["A", "B", "C"]))
+    given = [(run.path / "begun").read_text() for run in planned[:3]]
+    assert given == ["A", "B", "C"]
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ
 
 
 def test_a_run_that_fails_is_named_after_the_others_are_finished(tmp_path):
     planned = _plan(tmp_path)
     bad = planned[0]
     with pytest.raises(errors.StudyError) as caught:
-        study.finish(planned, tmp_path, _command({bad.name: "fail"}))
+        study.finish(planned, tmp_path, _how(tmp_path, {bad.name: "fail"}))
     assert f"{bad.name} ended with exit code 70 (error: planted). " in str(caught.value)
     assert [run.is_finished for run in planned] == [False, True, True, True]
     assert not (tmp_path / "study.json").exists()
-    study.finish(planned, tmp_path, _command())
+    study.finish(planned, tmp_path, _how(tmp_path))
     assert [_num_begun(run) for run in planned] == [2, 1, 1, 1]
 
 
 def test_a_signal_stops_what_runs_and_starts_nothing_more(tmp_path):
     planned = _plan(tmp_path)
     waiting, late = planned[1:3]
-
-    def command(run):
-        if run.name == late.name:  # with the one that waits still at it
-            deadline = time.monotonic() + 60
-            while not (waiting.path / "waits").exists() and time.monotonic() < deadline:
-                time.sleep(0.01)
-            os.kill(os.getpid(), signal.SIGTERM)
-        return _command({waiting.name: "wait", late.name: "wait"})(run)
-
+    behaviours = {waiting.name: "wait", late.name: "stop the study"}
     with pytest.raises(errors.RunInterruptedError, match="stopped by SIGTERM, 1 of 4 runs are"):
-        study.finish(planned, tmp_path, command, jobs=2)
+        study.finish(planned, tmp_path, _how(tmp_path, behaviours, jobs=2))
     assert [run.is_finished for run in planned] == [True, False, False, False]
     assert (_num_begun(waiting), _num_begun(planned[3])) == (1, 0)
-    study.finish(planned, tmp_path, _command(), jobs=2)
+    study.finish(planned, tmp_path, _how(tmp_path, jobs=2))
     assert [_num_begun(run) for run in (planned[0], waiting, planned[3])] == [1, 2, 1]
 
 
 def test_a_study_that_another_process_works_on_is_refused(tmp_path):
     planned = _plan(tmp_path)
-
-    def command(run):
+    lock = locks.acquire(tmp_path / ".lock", "workdir")
+    try:
         with pytest.raises(errors.OutputError, match="another process works on this study"):
-            run_processes.run_all(planned, tmp_path, _command())
-        return _command()(run)
+            run_processes.run_all(planned, tmp_path, _how(tmp_path))
+    finally:
+        lock.release()
+    assert not any(run.path.exists() for run in planned)
 
-    run_processes.run_all(planned[:1], tmp_path, command)
+
+ARRAY = {"ID": "7", "MIN": "3", "STEP": "2", "COUNT": "4", "MAX": "9"}
 
 
-def _study(*flags: str, studydir: pathlib.Path) -> list[str]:
-    return [sys.executable, "-m", "mnist_lib", "study", f"--studydir={studydir}", *flags]
+def _array(**changes) -> dict:
+    return {f"SLURM_ARRAY_TASK_{name}": value for name, value in (ARRAY | changes).items()}
+
+
+def test_a_task_of_an_array_has_every_nth_run():
+    assert shares.share_of_array_task({}) == shares.RunShare(0, 1)
+    assert shares.share_of_array_task(_array()) == shares.RunShare(2, 4)
+    whole = {"MIN": "0", "STEP": "1", "COUNT": "3", "MAX": "2"}
+    found = [shares.share_of_array_task(_array(ID=task, **whole)).index for task in "012"]
+    assert found == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"ID": "8"}, "is 8, of 4 tasks from 3 to 9 in steps of 2"),
+        ({"ID": "1"}, "is 1, of 4 tasks"),
+        ({"MAX": "20"}, "so that no number is left out"),
+        ({"STEP": "0"}, "in steps of 0"),
+        ({"COUNT": ""}, "SLURM_ARRAY_TASK_COUNT: '' is no number"),
+        ({"ID": "-1"}, "'-1' is no number"),
+    ],
+)
+def test_an_array_that_leaves_numbers_out_is_refused(changes, words):
+    with pytest.raises(errors.ConfigError, match=words):
+        shares.share_of_array_task(_array(**changes))
+
+
+def test_gpus_are_those_of_the_variable_or_of_nvidia_smi(tmp_path):
+    assert shares.gpus({"CUDA_VISIBLE_DEVICES": "3, GPU-8932f937"}) == ["3", "GPU-8932f937"]
+    assert shares.gpus({"CUDA_VISIBLE_DEVICES": "1,-1,2"}) == ["1"]
+    assert shares.gpus({"CUDA_VISIBLE_DEVICES": ""}) == []
+    assert shares.gpus({"PATH": str(tmp_path)}) == []
+    program = tmp_path / "nvidia-smi"
+    lines = "GPU 0: NVIDIA A100 (UUID: GPU-1)\n  MIG 1g.5gb Device 0: x\nGPU 1: NVIDIA A100\n"
+    program.write_text(f"#!/bin/sh\n[ $1 = -L ] && printf '{lines}'\n")
+    program.chmod(0o755)
+    assert shares.gpus({"PATH": str(tmp_path)}) == ["0", "1"]
+    program.write_text("#!/bin/sh\necho the driver does not answer; exit 9\n")
+    assert shares.gpus({"PATH": str(tmp_path)}) == []
+
+
+def _study(*flags: str, workdir: pathlib.Path) -> list[str]:
+    return [sys.executable, "-m", "mnist_lib", "study", f"--workdir={workdir}", *flags]
 
 
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--studydir="], "studydir"),
+        (["--workdir="], "workdir"),
         (["--vary=optimizer"], "--vary: 'optimizer' has no values"),
         (["--seeds=x"], "--seeds: 'x' is neither like 0:10 nor like 3,5,8"),
         (["--vary=batch_size=1,2", "--vary=batch_size=3"], "--vary: batch_size is given twice"),
@@ -274,7 +353,7 @@ def _study(*flags: str, studydir: pathlib.Path) -> list[str]:
 )
 def test_bad_flags_end_with_64(flags, words, tmp_path):
     done = subprocess.run(
-        _study(*flags, studydir=tmp_path / "study"), capture_output=True, text=True, check=False
+        _study(*flags, workdir=tmp_path / "study"), capture_output=True, text=True, check=False
     )
     assert done.returncode == os.EX_USAGE
     assert words in done.stderr.splitlines()[-1]
@@ -282,7 +361,7 @@ def test_bad_flags_end_with_64(flags, words, tmp_path):
 
 
 def test_a_dry_run_makes_nothing_and_needs_no_tensorflow(tmp_path):
-    command = _study("--recipe=mlp", "--seeds=0:10", "--dry_run", studydir=tmp_path / "study")
+    command = _study("--recipe=mlp", "--seeds=0:10", "--dry_run", workdir=tmp_path / "study")
     command[1:1] = ["-X", "importtime"]
     vary = ["--vary=optimizer=adam,sgd", "--vary=learning_rate=1e-3,3e-3"]
     done = subprocess.run([*command, *vary], capture_output=True, text=True, check=True)
@@ -291,20 +370,20 @@ def test_a_dry_run_makes_nothing_and_needs_no_tensorflow(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def _without_seconds(studydir: pathlib.Path) -> dict:
-    results = json.loads((studydir / "study.json").read_text())
+def _without_seconds(workdir: pathlib.Path) -> dict:
+    results = json.loads((workdir / "study.json").read_text())
     for setting in results["settings"]:
         assert setting.pop("train_seconds") > 0
     return results
 
 
-def _wait_until_half_way(studydir: pathlib.Path, process: subprocess.Popen, done: int) -> None:
+def _wait_until_half_way(workdir: pathlib.Path, process: subprocess.Popen, done: int) -> None:
     """Waits until a run has saved something and is not finished, after `done` that are."""
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         assert process.poll() is None
-        finished = len(list(studydir.glob("*/*/results.json")))
-        folders = [path.parent for path in studydir.glob("*/*/config.json")]
+        finished = len(list(workdir.glob("*/*/results.json")))
+        folders = [path.parent for path in workdir.glob("*/*/config.json")]
         steps = [newest_step(path) for path in folders if not (path / "results.json").exists()]
         if finished >= done and any(steps):
             return
@@ -321,13 +400,13 @@ def test_a_study_that_is_killed_twice_gives_the_table_of_one_left_alone(prepared
     ]
     alone, killed = tmp_path / "alone", tmp_path / "killed"
     done = subprocess.run(
-        _study(*flags, "--jobs=2", studydir=alone), capture_output=True, text=True, check=False
+        _study(*flags, "--jobs=2", workdir=alone), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert max(map(len, done.stdout.splitlines())) <= 80
     for number, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, os.EX_TEMPFAIL)):
         process = subprocess.Popen(
-            _study(*flags, studydir=killed), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            _study(*flags, workdir=killed), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         _wait_until_half_way(killed, process, done=0 if code < 0 else 1)
         process.send_signal(number)
@@ -335,7 +414,7 @@ def test_a_study_that_is_killed_twice_gives_the_table_of_one_left_alone(prepared
         assert process.returncode == code, said
         assert not (killed / "study.json").exists()
     again = subprocess.run(
-        _study(*flags, studydir=killed), capture_output=True, text=True, check=False
+        _study(*flags, workdir=killed), capture_output=True, text=True, check=False
     )
     assert again.returncode == 0, again.stderr
     assert _without_seconds(killed) == _without_seconds(alone)

@@ -6,13 +6,15 @@ each of them those seconds. Where there are GPUs each imports it itself.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import multiprocessing.context
 import multiprocessing.forkserver
 import os
 import pathlib
 import signal
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 
 from mnist_lib import errors, os_errors, stop_signals
 from mnist_lib.runs import run_directory
@@ -77,7 +79,8 @@ class ProcessStarter:
             directory.write_config(run.config)
         place = self._free.pop(0)
         gpus = self._how.gpus
-        environment = {"CUDA_VISIBLE_DEVICES": gpus[place % len(gpus)]} if gpus else {}
+        visible = {"CUDA_VISIBLE_DEVICES": gpus[place % len(gpus)]} if gpus else {}
+        environment = dict(os.environ) | visible
         process = self._context.Process(
             target=_in_process, args=(self._how.work, run, log_path(run), environment)
         )
@@ -105,11 +108,28 @@ class ProcessStarter:
         try:
             with os_errors.writing(self._log_path, _ANOTHER), self._log_path.open("ab") as log:
                 os.dup2(log.fileno(), 2)
-                multiprocessing.forkserver.ensure_running()
+                with _same_modules():
+                    multiprocessing.forkserver.ensure_running()
         finally:
             os.dup2(screen, 2)
             os.close(screen)
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _same_modules() -> Iterator[None]:
+    """Has a Python that is started meanwhile import from where this one does.
+
+    It would look in the current folder first, which may hold anything.
+    """
+    before = dict(os.environ)
+    where = [os.path.abspath(path) for path in sys.path]
+    os.environ.update(PYTHONPATH=os.pathsep.join(where), PYTHONSAFEPATH="1")
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _in_process(
@@ -123,6 +143,7 @@ def _in_process(
     with log_path.open("ab") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
+    os.environ.clear()
     os.environ.update(environment)
     # Blocked in what it was forked from; one that was sent meanwhile arrives now.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, stop_signals.stopping())
