@@ -1,15 +1,18 @@
 """Trains every setting with every seed, and says what differs and how surely.
 
 mnist-lib study --recipe=mlp --seeds=0:10 --vary=optimizer=adam,sgd --workdir=studies/mine
-mnist-lib study --recipe=mlp --seeds=0:10 --workdir=studies/mine --dry_run
+mnist-lib study --workdir=studies/mine            # goes on with it
+mnist-lib study --workdir=studies/mine --dry_run
 
 Each run is an ordinary one in a folder of its own, without TensorBoard's files and pictures unless
 --summaries=default asks for them: they would take longer than many a training. A study that was
 stopped goes on when it is started again; seeds and settings may be added.
 """
 
+import dataclasses
 import json
 import os
+import pathlib
 import shlex
 from collections.abc import Sequence
 from typing import Any
@@ -61,11 +64,13 @@ def run(arguments: Sequence[str] | None = None) -> None:
 
 
 def _study() -> None:
-    from mnist_lib.studies import process_starter, shares, study
+    from mnist_lib.studies import plan, process_starter, shares, study
 
     if FLAGS.workdir is None:
         raise errors.ConfigError("workdir", "name a folder for the runs, such as studies/mine")
-    planned = _plan()
+    workdir = paths.local("workdir", FLAGS.workdir, errors.OutputError)
+    request = _request(workdir)
+    planned = plan.plan_runs(workdir, request)
     share = shares.share_of_array_task(os.environ)
     gpus = shares.gpus(os.environ) if FLAGS.gpus is None else FLAGS.gpus
     jobs = FLAGS.jobs or max(1, len(gpus))
@@ -75,11 +80,10 @@ def _study() -> None:
     runtime.configure_before_tensorflow()
     if planned[0].config.dataset == choices.AUTO and not _is_mnist_at_hand(planned[0].config):
         startup.start_tensorflow(report_devices=False)  # by which data is prepared
-    workdir = paths.local("workdir", FLAGS.workdir, errors.OutputError)
     how = process_starter.ProcessPlan(
         _train, jobs, gpus, _PRELOAD, share, show_progress=FLAGS.progress
     )
-    results = study.finish(planned, workdir, how, command=_command())
+    results = study.finish(planned, workdir, how, request)
     if results is None:
         print(f"The runs of task {share.index + 1} of {share.count} are finished, others are not.")
         return
@@ -89,6 +93,8 @@ def _study() -> None:
         from mnist_lib.studies import study_tables
 
         study_tables.print_study(results, os.fspath(workdir))
+    startup.start_tensorflow(report_devices=False)
+    study.draw(results, workdir / study.PICTURE_NAME)
 
 
 def _is_mnist_at_hand(config: Any) -> bool:
@@ -101,23 +107,25 @@ def _is_mnist_at_hand(config: Any) -> bool:
     return True
 
 
-def _plan() -> list[Any]:
-    """Returns the runs that the flags ask for."""
-    from mnist_lib.studies import plan
+def _request(workdir: pathlib.Path) -> Any:
+    """Returns what the flags ask for, or, if they name no run at all, what was asked before."""
+    from mnist_lib.studies import plan, requests
 
+    given = flags.given_fields()
+    asked = {name: value for name, value in given.items() if name not in _PLACES}
+    if not (asked or FLAGS.recipe or FLAGS["seeds"].present or FLAGS.vary):
+        kept = requests.read_request(workdir)
+        if kept is not None:
+            return dataclasses.replace(kept, fields=kept.fields | given)
     vary: dict[str, list[Any]] = {}
     for text in FLAGS.vary:
         field, values = plan.read_vary(text)
         if field in vary:
             raise errors.ConfigError("vary", f"{field} is given twice; give all values at once")
         vary[field] = values
-    return plan.plan_runs(
-        FLAGS.workdir,
-        recipe_name=FLAGS.recipe,
-        fields=({} if "summaries" in vary else {"summaries": "none"}) | flags.given_fields(),
-        vary=vary,
-        seeds=plan.read_seeds(FLAGS.seeds),
-    )
+    shown = {} if "summaries" in vary else {"summaries": "none"}
+    seeds = plan.read_seeds(FLAGS.seeds)
+    return requests.StudyRequest(FLAGS.recipe, shown | given, vary, seeds, _command(asked))
 
 
 def _train(planned: Any) -> None:
@@ -127,11 +135,11 @@ def _train(planned: Any) -> None:
     train.run([f"--workdir={planned.path}", *given])
 
 
-def _command() -> str:
+def _command(asked: dict[str, Any]) -> str:
     """Returns what asks for this study, without what is of this machine alone."""
     given = [f"--recipe={FLAGS.recipe}"] if FLAGS.recipe else []
     given += [f"--seeds={FLAGS.seeds}", *(f"--vary={text}" for text in FLAGS.vary)]
-    given += [
-        f"--{name}={value}" for name, value in flags.given_fields().items() if name not in _PLACES
-    ]
+    for name, value in asked.items():
+        is_switch = isinstance(value, bool)
+        given.append(f"--{'' if value else 'no'}{name}" if is_switch else f"--{name}={value}")
     return shlex.join(["mnist-lib", "study", *given])

@@ -9,12 +9,12 @@ import pathlib
 import re
 import types
 import typing
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mnist_lib import choices, errors, paths
 from mnist_lib.runs import config_checks, overview, recipes, run_directory
 from mnist_lib.runs.config import TrainConfig, recipe
+from mnist_lib.studies.requests import StudyRequest
 
 _MOST_RUNS = 10_000
 _SEEDS = re.compile(r"(\d{1,10}):(\d{1,10})")
@@ -100,26 +100,17 @@ def _value(field: str, hint: Any, text: str) -> Any:
         raise errors.ConfigError("vary", f"{field}={text} is not {kind}") from error
 
 
-def plan_runs(
-    workdir: str | os.PathLike[str],
-    *,
-    recipe_name: str | None = None,
-    fields: Mapping[str, Any],
-    vary: Mapping[str, Sequence[Any]],
-    seeds: Sequence[int],
-) -> list[PlannedRun]:
+def plan_runs(workdir: str | os.PathLike[str], request: StudyRequest) -> list[PlannedRun]:
     """Returns the runs of a study, seed after seed, so that all settings grow together.
 
     Args:
       workdir: the folder of the study.
-      recipe_name: what they all begin with; None: the recipe of their model.
-      fields: what is not as in the recipe, in all of them.
-      vary: fields and their values; each is tried with each.
-      seeds: of each setting.
+      request: what it is asked for.
 
     Raises:
       ConfigError: a configuration cannot be used, or a folder holds a run of another one.
     """
+    fields, vary, seeds = request.fields, request.vary, request.seeds
     top = paths.local("workdir", workdir, errors.OutputError)
     for field in vary:
         if field in fields:
@@ -135,7 +126,7 @@ def plan_runs(
     planned = []
     for seed, setting in itertools.product(seeds, settings):
         given = {**fields, **setting, "seed": seed}
-        name = recipe_name or recipes.recipe_of_model(given.get("model"))
+        name = request.recipe_name or recipes.recipe_of_model(given.get("model"))
         config = recipe(name, **given)
         config_checks.check_counts(config)
         label = ",".join(f"{field}={value}" for field, value in setting.items()) or name

@@ -15,7 +15,7 @@ import filelock
 from mnist_lib import errors, locks, os_errors, progress, stop_signals
 from mnist_lib.distribution import orphans
 from mnist_lib.runs import overview
-from mnist_lib.studies import process_starter
+from mnist_lib.studies import process_starter, requests
 from mnist_lib.studies.plan import PlannedRun
 from mnist_lib.studies.shares import RunShare
 
@@ -25,7 +25,10 @@ _ANOTHER = "Pass another --workdir."
 
 
 def run_all(
-    planned: Sequence[PlannedRun], workdir: pathlib.Path, how: process_starter.ProcessPlan
+    planned: Sequence[PlannedRun],
+    workdir: pathlib.Path,
+    how: process_starter.ProcessPlan,
+    request: requests.StudyRequest,
 ) -> None:
     """Has all runs of a study finished, or those of a share; those that are stay as they are.
 
@@ -37,6 +40,7 @@ def run_all(
       planned: what `plan_runs` returns.
       workdir: the folder of the study; held meanwhile.
       how: how to run them.
+      request: what they are planned from; `plan.json` gets it.
 
     Raises:
       RunInterruptedError: a signal arrived, or one of the runs was stopped.
@@ -45,6 +49,7 @@ def run_all(
     """
     ours = planned[how.share.index :: how.share.count]
     with _held(workdir, how.share):
+        requests.write_request(workdir, request)
         waiting = collections.deque(run for run in ours if not run.is_finished)
         bar = progress.Progress(
             len(ours),

@@ -11,37 +11,66 @@ from collections.abc import Sequence
 from mnist_lib import choices, progress
 from mnist_lib.runs import overview, run_directory
 from mnist_lib.runs.config import TrainConfig
-from mnist_lib.studies import process_starter, run_processes, study_results
+from mnist_lib.studies import process_starter, requests, run_processes, study_results
 from mnist_lib.studies.plan import PlannedRun
 
 FILE_NAME, PICTURE_NAME = "study.json", "study.png"
+_MOST_ROWS = 200
 
 
 def finish(
     planned: Sequence[PlannedRun],
     workdir: pathlib.Path,
     how: process_starter.ProcessPlan,
-    *,
-    command: str = "",
+    request: requests.StudyRequest,
 ) -> study_results.StudyResults | None:
     """Has the runs of a study finished; once all are, writes and returns what they come to.
 
     Args:
       planned, workdir, how: as for `run_processes.run_all`, whose errors are raised.
-      command: what asks for this study, kept in its results.
+      request: what they are planned from; `plan.json` keeps it.
 
     Returns:
-      What `study.json` and `study.png` show; None while other shares of it are not finished.
+      What `study.json` holds; None while other shares of it are not finished.
     """
     with progress.shown_lines():
         planned = on_one_data_set(planned)
-        run_processes.run_all(planned, workdir, how)
+        run_processes.run_all(planned, workdir, how, request)
     if not all(run.is_finished for run in planned):
         return None
-    results = study_results.collect(planned, command)
+    results = study_results.collect(planned, request.command)
     text = json.dumps(results.to_dict(), indent=2) + "\n"
     run_directory.write_atomically(workdir / FILE_NAME, text)
     return results
+
+
+def draw(results: study_results.StudyResults, path: pathlib.Path) -> None:
+    """Writes the picture of a study: all seeds of each setting, their mean and its interval.
+
+    TensorFlow is imported for it.
+
+    Args:
+      results: what `finish` returns; the first 200 settings are drawn.
+      path: a PNG file.
+
+    Raises:
+      OutputError, StorageError: it cannot be written.
+    """
+    from mnist_lib.inspection.figures import seeds, style
+
+    shown = results.settings[:_MOST_ROWS]
+    splits = {}
+    for split in reversed(study_results.SPLITS):
+        samples = [getattr(one, split) for one in shown]
+        if None not in samples:
+            splits[split] = [(one.accuracies, one.interval) for one in samples]
+    left_out = len(results.settings) - len(shown)
+    caption = style.joined(
+        style.describe_source(data=results.dataset),
+        results.command,
+        f"{left_out} more settings are not shown" if left_out else "",
+    )
+    style.save(seeds.draw_seeds([one.setting for one in shown], splits, caption=caption), path)
 
 
 def on_one_data_set(planned: Sequence[PlannedRun]) -> list[PlannedRun]:
