@@ -58,6 +58,12 @@ def run(arguments: Sequence[str] | None = None) -> None:
     absl_flags.DEFINE_bool(
         "dry_run", False, "say how many runs, and how long, and train none", module_name="Study"
     )
+    absl_flags.DEFINE_bool(
+        "ensemble",
+        False,
+        "make the runs of each setting one model, which is used like a run",
+        module_name="Study",
+    )
     absl_flags.DEFINE_bool("json", False, "print JSON instead of tables", module_name="Study")
     flags.define_train_flags(of_study=True)
     command_line.run(_study, __doc__, arguments)
@@ -87,14 +93,33 @@ def _study() -> None:
     if results is None:
         print(f"The runs of task {share.index + 1} of {share.count} are finished, others are not.")
         return
-    if FLAGS.json:
-        print(json.dumps(results.to_dict(), indent=2))
-    else:
+    if not FLAGS.json:
         from mnist_lib.studies import study_tables
 
         study_tables.print_study(results, os.fspath(workdir))
     startup.start_tensorflow(report_devices=False)
     study.draw(results, workdir / study.PICTURE_NAME)
+    made = _ensembles(planned) if FLAGS.ensemble else []
+    if FLAGS.json:
+        more = {"ensembles": list(map(dataclasses.asdict, made))} if FLAGS.ensemble else {}
+        print(json.dumps(results.to_dict() | more, indent=2))
+
+
+def _ensembles(planned: Sequence[Any]) -> list[Any]:
+    """Makes an ensemble of the runs of each setting, and prints what it comes to."""
+    from mnist_lib.studies import ensemble, study_tables
+
+    runs: dict[str, list[pathlib.Path]] = {}
+    for one in planned:
+        runs.setdefault(one.setting, []).append(one.path)
+    options = {name: FLAGS[name].value for name in _PLACES[:3] if FLAGS[name].present}
+    made = []
+    for setting, of_setting in runs.items():
+        folder = of_setting[0].with_name(ensemble.FOLDER_NAME)
+        made.append(ensemble.make(setting, of_setting, folder, **options))
+        if not FLAGS.json:
+            study_tables.print_ensemble(made[-1])
+    return made
 
 
 def _is_mnist_at_hand(config: Any) -> bool:

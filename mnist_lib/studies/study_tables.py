@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import typing
+
 from mnist_lib.studies import result_tables
 from mnist_lib.studies.study_results import SeedSample, StudyResults
 
+if typing.TYPE_CHECKING:  # with it comes TensorFlow
+    from mnist_lib.studies.ensemble import EnsembleResult
+
 _SETTING_COLUMNS = ("setting", "split", "runs", "mean", "sd", "95 % interval", "lowest", "seconds")
+_SIZE_COLUMNS = ("runs", "choices", "mean", "sd", "lowest")
 _DIFFERENCE_COLUMNS = ("first", "second", "split", "points", "95 % interval", "p", "Holm's p")
 
 
@@ -46,3 +52,23 @@ def _interval(interval: tuple[float, float] | None, factor: int, form: str) -> s
     if interval is None:
         return "-"
     return " to ".join(format(factor * end, form) for end in interval)
+
+
+def print_ensemble(result: EnsembleResult) -> None:
+    """Prints what an ensemble of all runs comes to, and what fewer of them give."""
+    rows = [
+        [
+            str(one.size),
+            f"{one.num_choices}{'' if one.is_complete else ' drawn'}",
+            f"{one.mean:.5f}",
+            "-" if one.standard_deviation is None else f"{one.standard_deviation:.5f}",
+            f"{one.lowest:.4f}",
+        ]
+        for one in result.sizes
+    ]
+    title = f"Ensembles of {result.setting}: test accuracy over the choice of runs"
+    result_tables.print_rows(title, _SIZE_COLUMNS, rows, num_text=0)
+    print(
+        f"{result.path}: {result.num_correct} of {result.num_examples} test images right, "
+        f"loss {result.loss:.4f}\n"
+    )
