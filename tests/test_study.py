@@ -410,7 +410,7 @@ def _kill(process: subprocess.Popen, workdir: pathlib.Path) -> None:
 @pytest.mark.slow
 def test_a_study_that_is_killed_twice_gives_the_table_of_one_left_alone(prepared_data, tmp_path):
     of_runs = [
-        *("--recipe=linear", "--train_steps=600", "--checkpoint_every=40", "--eval_every=300"),
+        *("--recipe=linear", "--train_steps=400", "--checkpoint_every=40", "--eval_every=200"),
         *("--steps_per_loop=10", "--summaries=none", *data_flags(prepared_data)),
     ]
     asked = [*of_runs, "--seeds=0:5", "--vary=optimizer=adam,sgd"]
@@ -424,7 +424,7 @@ def test_a_study_that_is_killed_twice_gives_the_table_of_one_left_alone(prepared
     assert (alone / "study.png").read_bytes().startswith(b"\x89PNG")
     for number in (signal.SIGKILL, signal.SIGTERM):
         process = subprocess.Popen(
-            _study(*(asked if number == signal.SIGKILL else []), workdir=killed),
+            _study(*(asked if number == signal.SIGKILL else []), "--jobs=2", workdir=killed),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -438,14 +438,17 @@ def test_a_study_that_is_killed_twice_gives_the_table_of_one_left_alone(prepared
         said = process.communicate()[0].decode()
         assert process.returncode in (-signal.SIGKILL, os.EX_TEMPFAIL), said
         assert not (killed / "study.json").exists()
-    again = subprocess.run(_study(workdir=killed), capture_output=True, text=True, check=False)
+    again = subprocess.run(
+        _study("--jobs=2", workdir=killed), capture_output=True, text=True, check=False
+    )
     assert again.returncode == 0, again.stderr
     assert _without_seconds(killed) == _without_seconds(alone)
     entries = [
         len(run_directory.RunDirectory(path.parent).read_provenance())
         for path in killed.glob("*/*/results.json")
     ]
-    assert sorted(entries) in ([1] * 8 + [2] * 2, [1] * 9 + [3])
+    assert len(entries) == 10
+    assert 12 <= sum(entries) <= 14, "twice one or two runs were half way, and went on"
     command = [sys.executable, "-m", "mnist_lib", "train", f"--workdir={ordinary}", *of_runs]
     subprocess.run([*command, "--seed=1"], check=True, capture_output=True)
     assert results_of(ordinary) == results_of(killed / "optimizer=adam" / "seed-1")
