@@ -9,13 +9,14 @@ import shutil
 import keras
 import numpy as np
 import pytest
-from sklearn import metrics
 
 import mnist_lib
 from mnist_lib import errors
 from mnist_lib.runs import ensembles, overview, run_directory
 from mnist_lib.serving.exports import plain_layers
 from mnist_lib.studies import compare, ensemble, study_tables
+
+metrics = pytest.importorskip("sklearn.metrics")
 
 CONFIG = mnist_lib.TrainConfig(
     model="linear", batch_size=48, train_steps=6, learning_rate=1e-4, summaries="none"

@@ -10,7 +10,7 @@ import sys
 import time
 
 import pytest
-from script_runs import data_flags, newest_step, results_of
+from script_runs import ROOT, data_flags, newest_step, results_of
 
 import mnist_lib
 from mnist_lib import errors, locks
@@ -341,6 +341,45 @@ def test_gpus_are_those_of_the_variable_or_of_nvidia_smi(tmp_path):
     assert shares.gpus({"PATH": str(tmp_path)}) == ["0", "1"]
     program.write_text("#!/bin/sh\necho the driver does not answer; exit 9\n")
     assert shares.gpus({"PATH": str(tmp_path)}) == []
+
+
+_FAKE_STUDY = """#!/bin/sh
+trap 'exit 75' TERM
+echo "$@" > called
+touch running
+[ "$MOOD" = fine ] && exit 0
+while :; do sleep 0.01; done
+"""
+
+
+@pytest.mark.parametrize("mood", ["fine", "stopped"])
+def test_the_job_array_s_script_puts_back_what_was_stopped(mood, tmp_path):
+    """With programs in place of ours and of Slurm's, which write down how they are called."""
+    for name, text in (
+        ("mnist-lib", _FAKE_STUDY),
+        ("scontrol", "#!/bin/sh\necho $@ > requeued\n"),
+    ):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    array = {"SLURM_ARRAY_JOB_ID": "41", "SLURM_ARRAY_TASK_ID": "3", "MOOD": mood}
+    script = subprocess.Popen(
+        ["bash", str(ROOT / "examples" / "study.sbatch"), "--seeds=0:4", "--vary=dropout=0.3,0.5"],
+        cwd=tmp_path,
+        env=os.environ | array | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "WORKDIR": "w"},
+    )
+    if mood == "stopped":
+        while not (tmp_path / "running").exists():
+            assert script.poll() is None
+            time.sleep(0.01)
+        script.send_signal(signal.SIGUSR1)
+    code = script.wait(60)
+    assert (tmp_path / "called").read_text() == (
+        "study --workdir=w --seeds=0:4 --vary=dropout=0.3,0.5\n"
+    )
+    if mood == "fine":
+        assert (code, (tmp_path / "requeued").exists()) == (0, False)
+    else:
+        assert (code, (tmp_path / "requeued").read_text()) == (75, "requeue 41_3\n")
 
 
 def _study(*flags: str, workdir: pathlib.Path) -> list[str]:
