@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from script_runs import ROOT, data_flags, newest_step, results_of
 
 import mnist_lib
 from mnist_lib import errors, locks
+from mnist_lib.inspection.figures import seeds
 from mnist_lib.runs import run_directory
 from mnist_lib.studies import (
     plan,
@@ -296,6 +298,27 @@ def test_a_study_that_another_process_works_on_is_refused(tmp_path):
     finally:
         lock.release()
     assert not any(run.path.exists() for run in planned)
+
+
+def test_the_picture_has_all_seeds_of_each_setting_and_their_mean():
+    first, second = study_results.sample(FIRST), study_results.sample([0.99])
+    rows = [(one.accuracies, one.interval) for one in (first, second)]
+    figure = seeds.draw_seeds(["a", "b$_x$"], {"test": rows, "validation": rows}, caption="c")
+    for axes, split in zip(figure.axes, ("test", "validation"), strict=True):
+        assert axes.get_xlabel() == f"{split} accuracy, %"
+        drawn: dict[str, list] = {}
+        for line in axes.get_lines():
+            drawn.setdefault(line.get_label(), []).append(np.asarray(line.get_xdata()) / 100)
+        first_seeds, second_seeds = drawn.pop("a seed")
+        assert (list(first_seeds), list(second_seeds)) == (pytest.approx(FIRST), [0.99])
+        assert np.ravel(drawn.pop("mean")) == pytest.approx([first.mean, 0.99])
+        (interval,) = drawn.pop("95 % interval of the mean")
+        assert tuple(interval) == pytest.approx(first.interval)
+        assert not drawn
+    names = figure.axes[0].get_yticklabels()
+    assert [label.get_text() for label in names] == ["a", "b$_x$"]
+    with pytest.raises(errors.ConfigError, match="2 given; give each split as many rows"):
+        seeds.draw_seeds(["a", "b"], {"test": rows[:1]})
 
 
 ARRAY = {"ID": "7", "MIN": "3", "STEP": "2", "COUNT": "4", "MAX": "9"}

@@ -41,8 +41,8 @@ def _cells(sample: SeedSample) -> list[str]:
     deviation = sample.standard_deviation
     return [
         str(len(sample.accuracies)),
-        f"{sample.mean:.4f}",
-        "-" if deviation is None else f"{deviation:.4f}",
+        f"{sample.mean:.5f}",
+        "-" if deviation is None else f"{deviation:.5f}",
         _interval(sample.interval, 1, ".4f"),
         f"{sample.lowest:.4f}",
     ]
