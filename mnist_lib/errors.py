@@ -52,6 +52,12 @@ class DivergedError(MnistLibError):
     exit_code = os.EX_SOFTWARE
 
 
+class StudyError(MnistLibError):
+    """A run of a study has failed (exit 70)."""
+
+    exit_code = os.EX_SOFTWARE
+
+
 class ExportError(MnistLibError):
     """An export gives other answers than its run, or cannot be used (exit 70)."""
 

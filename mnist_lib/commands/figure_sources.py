@@ -17,7 +17,7 @@ from mnist_lib.datasets.loading import ImageDataset
 from mnist_lib.datasets.splits import Split
 from mnist_lib.inspection import figures, history, predictions
 from mnist_lib.inspection.predictions import Predictions
-from mnist_lib.runs import checkpoints, configured, finished_runs, run_directory
+from mnist_lib.runs import configured, finished_runs, run_directory
 from mnist_lib.runs.config import TrainConfig
 from mnist_lib.training import augmentation
 
@@ -117,9 +117,7 @@ class FigureSources:
 
     def of_run(self) -> str:
         """Returns the caption of a figure of the run's model."""
-        run = self._run
-        folder = run.checkpoints if self._checkpoint == "last" else run.best
-        step = checkpoints.step_of(checkpoints.newest_whole_prefix(folder))
+        step = finished_runs.checkpoint_step(self._run, self._checkpoint)
         return figures.describe_source(run=self.workdirs[0], step=step)
 
     def of_images(self) -> str:

@@ -94,8 +94,11 @@ def define_data_flags(*, of_run: bool = False) -> None:
     _define_fields("Data", _DATA_FIELDS, "the run's" if of_run else None)
 
 
-def define_train_flags() -> None:
-    """Defines one flag per field of `TrainConfig`, and those of the run."""
+def define_train_flags(*, of_study: bool = False) -> None:
+    """Defines one flag per field of `TrainConfig`, and those of the run.
+
+    Of a study, which has many runs, neither seed nor run directory.
+    """
     flags.DEFINE_string(
         "recipe",
         None,
@@ -104,9 +107,11 @@ def define_train_flags() -> None:
         module_name="Recipe",
     )
     for group, fields in _HELP.items():
-        if group == "Output":
+        if group == "Output" and not of_study:
             define_workdir("resumes the run in it, if there is one (default: a new one in runs/)")
-        _define_fields(group, fields)
+        _define_fields(group, [name for name in fields if not of_study or name != "seed"])
+    if of_study:
+        return
     flags.DEFINE_bool(
         "allow_other_replicas",
         False,

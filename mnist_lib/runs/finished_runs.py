@@ -16,7 +16,14 @@ import tensorflow as tf
 
 from mnist_lib import choices, errors, paths, runtime
 from mnist_lib.datasets import catalog, loading
-from mnist_lib.runs import checkpoint_files, checkpoints, configured, own_parts, run_directory
+from mnist_lib.runs import (
+    checkpoint_files,
+    checkpoints,
+    configured,
+    ensembles,
+    own_parts,
+    run_directory,
+)
 from mnist_lib.runs.config import TrainConfig
 from mnist_lib.training import losses, own_metrics
 from mnist_lib.training.metrics import EvalMetrics
@@ -61,7 +68,7 @@ def load_model(
     *,
     model: Callable[[], keras.Model] | None = None,
 ) -> keras.Model:
-    """Rebuilds the model of a run with its trained weights, or their moving averages.
+    """Rebuilds the model of a run, or of an ensemble, with its trained weights or their averages.
 
     The model is built from `config.json` by this library, and weights are numbers
     only; no code is read from the folder.
@@ -84,17 +91,10 @@ def load_model(
     choices.check("checkpoint", checkpoint)
     config = load_config(workdir)
     run = run_directory.RunDirectory(workdir)
-    folder = run.checkpoints if checkpoint == "last" else run.best
-    if checkpoint == "best" and not folder.exists():
-        raise errors.ConfigError(
-            "checkpoint", f"{run.path} has no best: nothing has been validated there"
-        )
-    if not checkpoint_files.steps_in(folder):
-        raise errors.CheckpointError(
-            f"{run.path}: has no checkpoint, the run has not come so far. Go on with it, or pass "
-            "the --workdir of another."
-        )
-    prefix = checkpoints.newest_whole_prefix(folder)
+    members = ensembles.read_members(run.path)
+    if members:
+        return ensembles.build([load_model(member.path, checkpoint) for member in members])
+    prefix = _checkpoint_prefix(run, checkpoint)
     first = run.first_facts()
     own = own_parts.OwnParts(model=model)
     if model is not None and config.model != choices.OWN:
@@ -110,6 +110,32 @@ def load_model(
     averaged = first.get("averages_weights", config.ema_momentum is not None)
     checkpoints.read_model(built, prefix, averaged=averaged)
     return built
+
+
+def _checkpoint_prefix(run: run_directory.RunDirectory, checkpoint: str) -> pathlib.Path:
+    folder = run.checkpoints if checkpoint == "last" else run.best
+    if checkpoint == "best" and not folder.exists():
+        raise errors.ConfigError(
+            "checkpoint", f"{run.path} has no best: nothing has been validated there"
+        )
+    if not checkpoint_files.steps_in(folder):
+        raise errors.CheckpointError(
+            f"{run.path}: has no checkpoint, the run has not come so far. Go on with it, or pass "
+            "the --workdir of another."
+        )
+    return checkpoints.newest_whole_prefix(folder)
+
+
+def checkpoint_step(run: run_directory.RunDirectory, checkpoint: str = "last") -> int:
+    """Returns the optimizer step of what `load_model` loads; of an ensemble, of its first run.
+
+    Raises:
+      ConfigError, CheckpointError, DataNotFoundError, CorruptDataError: as for `load_model`.
+    """
+    members = ensembles.read_members(run.path)
+    if members:
+        run = run_directory.RunDirectory(members[0].path)
+    return checkpoints.step_of(_checkpoint_prefix(run, checkpoint))
 
 
 def class_names(run: run_directory.RunDirectory, config: TrainConfig) -> list[str]:

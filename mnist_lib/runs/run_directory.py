@@ -123,6 +123,8 @@ class RunDirectory:
         for path in (self.path, *(self.path / name for name in folders)):
             paths.check_makeable("workdir", path)
             paths.check_not_led_away("workdir", path)
+        if (self.path / "ensemble.json").exists():
+            raise errors.OutputError(f"{self.path}: holds an ensemble. Pass another --workdir.")
         if self.path.exists() and self.read_config() is None and self._foreign_files():
             raise errors.OutputError(
                 f"{self.path}: is not empty and holds no config.json of a run "

@@ -39,7 +39,7 @@ def print_comparison(comparison: RunComparison) -> None:
                 "-" if run.num_parameters is None else f"{run.num_parameters:,}",
             ]
         )
-    _print(title, columns, rows, num_text=1)
+    print_rows(title, columns, rows, num_text=1)
     _print_settings(comparison)
     pairs = [
         [
@@ -49,7 +49,9 @@ def print_comparison(comparison: RunComparison) -> None:
         ]
         for pair in comparison.pairs
     ]
-    _print("McNemar's exact test, on images that one of two gets right", _PAIR_COLUMNS, pairs, 2)
+    print_rows(
+        "McNemar's exact test, on images that one of two gets right", _PAIR_COLUMNS, pairs, 2
+    )
     print(
         "Differences are in points. These networks are what is tested; whether a setting\n"
         "is better takes several seeds."
@@ -63,14 +65,14 @@ def _print_settings(comparison: RunComparison) -> None:
         print("Their configurations are the same.\n")
         return
     rows = [[name, *(_shown(run.settings[name]) for run in comparison.runs)] for name in fields]
-    _print("What differs in their configurations", ["field", *names], rows, len(names) + 1)
+    print_rows("What differs in their configurations", ["field", *names], rows, len(names) + 1)
 
 
 def _shown(value: object) -> str:
     return "-" if value is None else str(value)
 
 
-def _print(
+def print_rows(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], num_text: int
 ) -> None:
     """Prints a table whose first `num_text` columns are text, which is folded."""

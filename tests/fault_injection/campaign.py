@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -53,6 +54,7 @@ class _Attempt:
     tracer: subprocess.Popen
     disk: faults.SmallDisk | None
     is_disk_full: bool = False
+    stops_ended: int = 0
     started: float = dataclasses.field(default_factory=time.monotonic)
 
     @property
@@ -316,13 +318,23 @@ class Campaign:
 
 
 def _fill_when_stopped(attempt: _Attempt) -> None:
-    """Fills the disk of a process that has stopped at its call, and lets it go on."""
-    if attempt.disk is None or attempt.is_disk_full or not attempt.trace.exists():
+    """Fills the disk of a process that has stopped at its call, and lets it go on.
+
+    What it has started stops at the same call of its own, and goes on as it is.
+    """
+    if attempt.disk is None or not attempt.trace.exists():
         return
-    if "--- SIGSTOP {" in attempt.trace.read_text(errors="replace"):
+    trace = attempt.trace.read_text(errors="replace")
+    # Only a stop that has come about can be ended; the first is that before the work.
+    stops = trace.count("--- stopped by SIGSTOP ---")
+    if stops <= attempt.stops_ended:
+        return
+    attempt.stops_ended = stops
+    is_at_its_call = re.search(rf"^{attempt.pid} +--- SIGSTOP {{", trace, re.MULTILINE)
+    if is_at_its_call and not attempt.is_disk_full:
         attempt.disk.fill()
         attempt.is_disk_full = True
-        os.kill(attempt.pid, signal.SIGCONT)
+    os.killpg(attempt.pid, signal.SIGCONT)
 
 
 def in_turn(

@@ -29,6 +29,7 @@ from mnist_lib.inspection.figures.representations import (
 )
 from mnist_lib.inspection.figures.run_figures import draw_run as draw_run
 from mnist_lib.inspection.figures.saliency import draw_saliency as draw_saliency
+from mnist_lib.inspection.figures.seeds import draw_seeds as draw_seeds
 from mnist_lib.inspection.figures.style import describe_source as describe_source
 from mnist_lib.inspection.figures.style import save as save
 from mnist_lib.inspection.figures.training_curves import draw_curves as draw_curves

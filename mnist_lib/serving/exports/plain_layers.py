@@ -74,14 +74,15 @@ def with_plain_layers(
     return plain
 
 
-def _is_of_keras(layer: keras.Layer) -> bool:
+def _is_of_keras(layer: keras.Operation) -> bool:
     """Whether Keras itself has its class: a model is then no more than its layers."""
     return type(layer).__module__.split(".")[0] == "keras"
 
 
 def _foreign_parts(model: keras.Model) -> Iterator[str]:
     """Yields the names of what is neither Keras's nor ours in a model and in those within it."""
-    for layer in model.layers:
+    operations: list[keras.Operation] = getattr(model, "operations", model.layers)
+    for layer in operations:
         if isinstance(layer, keras.Model) and _is_of_keras(layer):
             yield from _foreign_parts(layer)
         elif isinstance(layer, keras.layers.Lambda) or not _is_of_keras(layer):
@@ -91,7 +92,9 @@ def _foreign_parts(model: keras.Model) -> Iterator[str]:
             yield from _foreign_names(keras.saving.serialize_keras_object(layer))
 
 
-def _plain_layer(layer: keras.Layer, dtype: str | None) -> keras.Layer:
+def _plain_layer(layer: keras.Operation, dtype: str | None) -> keras.Operation:
+    if not isinstance(layer, keras.Layer):  # such as a logarithm
+        return type(layer).from_config(layer.get_config())
     policy = dtype or layer.dtype_policy
     if isinstance(layer, layers.Dropout):
         return keras.layers.Dropout(layer.rate, seed=layer.seed, name=layer.name, dtype=policy)

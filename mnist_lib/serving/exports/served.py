@@ -10,7 +10,7 @@ import keras
 
 from mnist_lib import choices, errors
 from mnist_lib.inspection import predictions
-from mnist_lib.runs import checkpoints, finished_runs, run_directory
+from mnist_lib.runs import finished_runs, run_directory
 from mnist_lib.runs.config import TrainConfig
 
 
@@ -98,13 +98,12 @@ def load_served(
             f"{len(class_names)} classes; no other can be exported",
         )
     height, width, channels = loaded.input_shape[1:]
-    folder = run.checkpoints if checkpoint == "last" else run.best
     return ServedModel(
         model=loaded,
         class_names=class_names,
         image_shape=(height, width, channels),
         dataset=run.first_facts().get("dataset", config.dataset),
         checkpoint=checkpoint,
-        step=checkpoints.step_of(checkpoints.newest_whole_prefix(folder)),
+        step=finished_runs.checkpoint_step(run, checkpoint),
         config=config,
     )

@@ -1,0 +1,203 @@
+"""Makes an ensemble of the runs of a setting, and says what any number of them would give."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import pathlib
+import statistics
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from mnist_lib import errors, os_errors, runtime
+from mnist_lib.datasets.loading import ImageDataset
+from mnist_lib.inspection import predictions
+from mnist_lib.runs import ensembles, finished_runs, run_directory, run_loop
+
+FOLDER_NAME = "ensemble"
+_MOST_CHOICES = 200
+_AT_ONCE = 10  # choices, whose probabilities are in memory together
+
+
+@dataclasses.dataclass(frozen=True)
+class EnsembleSize:
+    """What ensembles of so many runs come to, on average over the choice of the runs.
+
+    Attributes:
+      size: runs in each.
+      num_choices: ensembles that were looked at.
+      is_complete: whether these are all that there are; else they were drawn, by a fixed seed.
+      mean: of their accuracies, in [0, 1].
+      standard_deviation: of them, with n - 1; None for one choice. Choices have runs in common:
+        it is not that of ensembles of new runs, and of large ones it is far below that.
+      lowest: the lowest of them.
+    """
+
+    size: int
+    num_choices: int
+    is_complete: bool
+    mean: float
+    standard_deviation: float | None
+    lowest: float
+
+
+@dataclasses.dataclass(frozen=True)
+class EnsembleResult:
+    """An ensemble of all runs of a setting.
+
+    Attributes:
+      setting: its name.
+      path: the folder, which is used like that of a run.
+      num_examples, num_correct: on the test images.
+      accuracy, loss: likewise.
+      sizes: what fewer runs give.
+    """
+
+    setting: str
+    path: str
+    num_examples: int
+    num_correct: int
+    accuracy: float
+    loss: float
+    sizes: tuple[EnsembleSize, ...]
+
+
+def make(
+    setting: str,
+    runs: Sequence[pathlib.Path],
+    folder: pathlib.Path,
+    *,
+    data: ImageDataset | None = None,
+    **data_options: Any,
+) -> EnsembleResult:
+    """Makes a folder that is used like that of a run, and evaluates it on the test images.
+
+    Args:
+      setting: its name.
+      runs: folders of finished runs of one data set; their last checkpoints are taken.
+      folder: of the ensemble; what was made there before is replaced.
+      data: what to evaluate on, instead of loading that of the first run.
+      **data_options: as for `finished_runs.evaluate`.
+
+    Raises:
+      ConfigError: the runs are of different kinds or data.
+      DataNotFoundError, CorruptDataError, CheckpointError: a run or its data cannot be used.
+      OutputError, StorageError: the folder cannot be written.
+    """
+    runtime.check_not_forked()
+    first = run_directory.RunDirectory(runs[0])
+    config = finished_runs.load_config(runs[0])
+    data = data or finished_runs.load_data_of(first, config, data_options)
+    results = [_results(path, data) for path in runs]
+    members = [
+        ensembles.EnsembleMember(path, one["step"]) for path, one in zip(runs, results, strict=True)
+    ]
+    probabilities = np.stack(
+        [
+            predictions.predict_split(
+                finished_runs.load_model(path), data.test, data.class_names, data.name
+            ).probabilities
+            for path in runs
+        ]
+    )
+    made = run_directory.RunDirectory(folder)
+    with os_errors.writing(folder, "Pass another --workdir."):
+        folder.mkdir(parents=True, exist_ok=True)
+        made.provenance_path.unlink(missing_ok=True)
+    made.discard_results()
+    ensembles.write_members(folder, members)
+    made.write_config(config)
+    made.append_provenance(_facts(first.first_facts()))
+    evaluated = finished_runs.evaluate(folder, data=data)
+    sizes = tuple(accuracies_by_size(probabilities, data.test.labels))
+    seconds = [one["timing"]["train_seconds"] for one in results]
+    made.write_results(
+        {
+            "dataset": data.name,
+            "class_names": list(data.class_names),
+            "model": f"{len(runs)} x {config.model}",
+            "num_parameters": sum(one["num_parameters"] for one in results),
+            "step": results[0]["step"],
+            "validation": run_loop.eval_results(None),
+            "test": run_loop.eval_results(evaluated)
+            | {"confusion_matrix": evaluated.confusion_matrix.tolist()},
+            "timing": {"train_seconds": sum(seconds)},
+            "sizes": [dataclasses.asdict(size) for size in sizes],
+        }
+    )
+    return EnsembleResult(
+        setting=setting,
+        path=str(folder),
+        num_examples=evaluated.num_examples,
+        num_correct=evaluated.num_correct,
+        accuracy=evaluated.accuracy,
+        loss=evaluated.loss,
+        sizes=sizes,
+    )
+
+
+def _results(path: pathlib.Path, data: ImageDataset) -> dict[str, Any]:
+    run = run_directory.RunDirectory(path)
+    results = run.read_results()
+    if results is None:
+        raise errors.DataNotFoundError(
+            f"{path}: no results.json there, the run is not finished. Go on with it."
+        )
+    if (name := run.first_facts().get("dataset", data.name)) != data.name:
+        raise errors.ConfigError("run", f"{path} is of {name}, and the others of {data.name}")
+    return results
+
+
+def _facts(first: dict[str, Any]) -> dict[str, Any]:
+    """Returns what an ensemble keeps of the data that its first run is of."""
+    ofdata = ("dataset", "own_data", "stands_in_for", "class_names", "image_shape", "image_dtype")
+    hashes = tuple(f"{split}_sha256" for split in ("train", "validation", "test"))
+    kept = (*ofdata, *hashes, "num_train", "num_validation")
+    return {name: first[name] for name in kept if name in first}
+
+
+def accuracies_by_size(
+    probabilities: np.ndarray, labels: np.ndarray, seed: int = 0
+) -> Iterator[EnsembleSize]:
+    """Yields what ensembles of 1, 2 and more of some runs come to.
+
+    Of each size all choices are looked at, or 200 that are drawn; none is preferred.
+
+    Args:
+      probabilities: float `[K, N, C]`, of K runs.
+      labels: int `[N]`.
+      seed: of what is drawn.
+    """
+    num_runs = len(probabilities)
+    flat = probabilities.reshape(num_runs, -1).astype(np.float64)
+    for size in range(1, num_runs + 1):
+        chosen, is_complete = _choices(num_runs, size, seed)
+        accuracies: list[float] = []
+        for start in range(0, len(chosen), _AT_ONCE):
+            weights = np.zeros((len(chosen[start : start + _AT_ONCE]), num_runs))
+            for row, choice in enumerate(chosen[start : start + _AT_ONCE]):
+                weights[row, list(choice)] = 1
+            sums = (weights @ flat).reshape(len(weights), *probabilities.shape[1:])
+            accuracies += (sums.argmax(-1) == labels).mean(-1).tolist()
+        yield EnsembleSize(
+            size=size,
+            num_choices=len(chosen),
+            is_complete=is_complete,
+            mean=statistics.fmean(accuracies),
+            standard_deviation=statistics.stdev(accuracies) if len(accuracies) > 1 else None,
+            lowest=min(accuracies),
+        )
+
+
+def _choices(num_runs: int, size: int, seed: int) -> tuple[list[tuple[int, ...]], bool]:
+    """Returns choices of `size` runs, each once, and whether these are all of them."""
+    if math.comb(num_runs, size) <= _MOST_CHOICES:
+        return list(itertools.combinations(range(num_runs), size)), True
+    random = np.random.default_rng((seed, size))
+    drawn: set[tuple[int, ...]] = set()
+    while len(drawn) < _MOST_CHOICES:
+        drawn.add(tuple(sorted(random.choice(num_runs, size, replace=False).tolist())))
+    return sorted(drawn), False

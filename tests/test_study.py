@@ -1,0 +1,516 @@
+"""Studies: their plan, their statistics, and processes that are stopped, fail and go on."""
+
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from script_runs import ROOT, data_flags, newest_step, results_of
+
+import mnist_lib
+from mnist_lib import errors, locks
+from mnist_lib.inspection.figures import seeds
+from mnist_lib.runs import run_directory
+from mnist_lib.studies import (
+    plan,
+    process_starter,
+    requests,
+    run_processes,
+    shares,
+    study,
+    study_results,
+)
+
+FIRST = (0.9912, 0.9905, 0.9921, 0.9917, 0.9909)
+SECOND = (0.9899, 0.9901, 0.9913, 0.9907, 0.9906)
+
+
+def _request(**options) -> requests.StudyRequest:
+    given = {
+        "recipe_name": "linear",
+        "fields": {"dataset": "mnist"},
+        "vary": {"optimizer": ["adam", "sgd"]},
+        "seeds": [0, 1],
+        "command": "study ...",
+    }
+    return requests.StudyRequest(**given | options)
+
+
+def _plan(top, **options) -> list[plan.PlannedRun]:
+    return plan.plan_runs(top, _request(**options))
+
+
+def _results(validation, test) -> dict:
+    """What `results.json` of a run holds that a study reads."""
+    return {
+        "step": 1,
+        "num_parameters": 7850,
+        "validation": {"accuracy": validation},
+        "test": {"accuracy": test},
+        "timing": {"startup_seconds": 1.5, "train_seconds": 2.5},
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"), [("0:3", [0, 1, 2]), ("7:8", [7]), ("5", [5]), ("3,5,8", [3, 5, 8])]
+)
+def test_seeds_are_read(text, seeds):
+    assert plan.read_seeds(text) == seeds
+
+
+@pytest.mark.parametrize("text", ["", "3:3", "4:2", "a", "1,1", "1,", "0:2:1", "-1", "1.5"])
+def test_what_is_no_seeds_is_refused(text):
+    with pytest.raises(errors.ConfigError, match=r"^seeds: "):
+        plan.read_seeds(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("optimizer=adam,sgd", ("optimizer", ["adam", "sgd"])),
+        ("learning_rate=1e-3,3e-3", ("learning_rate", [0.001, 0.003])),
+        ("batch_size=64,128", ("batch_size", [64, 128])),
+        ("jit_compile=true,false", ("jit_compile", [True, False])),
+        ("ema_momentum=none,0.99", ("ema_momentum", [None, 0.99])),
+        ("augmentation=none,affine", ("augmentation", ["none", "affine"])),
+    ],
+)
+def test_fields_to_vary_are_read_by_their_kind(text, read):
+    assert plan.read_vary(text) == read
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("optimiser=adam", "'optimiser' is not one of"),
+        ("optimizer", "has no values"),
+        ("batch_size=64,1.5", "batch_size=1.5 is not of the kind int"),
+        ("jit_compile=yes", "jit_compile=yes is not true or false"),
+        ("learning_rate=0.1,1e-1", "has a value twice"),
+    ],
+)
+def test_what_cannot_be_varied_is_refused(text, words):
+    with pytest.raises(errors.ConfigError, match=rf"^vary: .*{words}"):
+        plan.read_vary(text)
+
+
+def test_each_setting_is_planned_with_each_seed_in_its_own_folder(tmp_path):
+    planned = _plan(tmp_path, vary={"optimizer": ["adam", "sgd"], "learning_rate": [0.1, 0.2]})
+    assert len(planned) == 8
+    first = planned[0]
+    assert first.path == tmp_path / "optimizer=adam,learning_rate=0.1" / "seed-0"
+    assert first.config == mnist_lib.recipe(
+        "linear", dataset="mnist", optimizer="adam", learning_rate=0.1, seed=0
+    )
+    assert [run.config.seed for run in planned] == [0] * 4 + [1] * 4
+    assert len({run.path for run in planned}) == 8
+    (alone,) = _plan(tmp_path, vary={}, seeds=[3])
+    assert alone.path == tmp_path / "linear" / "seed-3"
+    of_models = _plan(tmp_path, recipe_name=None, vary={"model": ["linear", "lenet5"]})
+    assert [run.config.epochs for run in of_models[:2]] == [20, 10]  # each by its own recipe
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_planned_is_refused(tmp_path):
+    for options, words in (
+        ({"fields": {"optimizer": "adam"}}, "vary: optimizer is given, too"),
+        ({"vary": {"seed": [1, 2]}}, "vary: seed is not varied: name seeds by seeds"),
+        ({"vary": {"data_dir": ["a", "b"]}}, "vary: data_dir is not varied: no result depends"),
+        ({"vary": {"optimizer": ["adam", "adagrad"]}}, "optimizer: 'adagrad' is not one of"),
+        ({"vary": {"init_from": ["a b", "a/b"]}}, "vary: two settings would have one folder"),
+        ({"seeds": range(6000)}, "seeds: more than 10000 runs"),
+    ):
+        with pytest.raises(errors.ConfigError, match=words):
+            _plan(tmp_path, **options)
+
+
+def test_a_folder_of_another_study_is_refused_and_more_seeds_are_not(tmp_path):
+    run = _plan(tmp_path)[0]
+    run.path.mkdir(parents=True)
+    run_directory.RunDirectory(run.path).write_config(run.config)
+    assert len(_plan(tmp_path, seeds=range(5))) == 10
+    assert _plan(tmp_path, fields={})[0].path == run.path  # auto is what it was
+    with pytest.raises(errors.ConfigError, match="with batch_size 128, and 64 is asked for"):
+        _plan(tmp_path, fields={"dataset": "mnist", "batch_size": 64})
+
+
+def test_mean_deviation_and_interval_are_those_of_statsmodels():
+    """`DescrStatsW` of statsmodels 0.15.0: mean, n - 1, `tconfint_mean(0.05)`."""
+    found = study_results.sample(FIRST)
+    assert found.mean == pytest.approx(0.99128, rel=1e-12)
+    assert found.standard_deviation == pytest.approx(0.0006340346993658789, rel=1e-9)
+    assert found.interval == pytest.approx((0.9904927419401853, 0.9920672580598145), rel=1e-12)
+    alone = study_results.sample([0.99])
+    assert (alone.mean, alone.standard_deviation, alone.interval) == (0.99, None, None)
+
+
+def test_differences_are_those_of_statsmodels_over_the_same_seeds():
+    """`DescrStatsW` of the differences in statsmodels 0.15.0: `tconfint_mean`, `ttest_mean`."""
+    (found,) = study_results.paired_differences("test", {"a": FIRST, "b": SECOND})
+    assert (found.split, found.first, found.second) == ("test", "a", "b")
+    assert found.difference == pytest.approx(0.00076, rel=1e-9)
+    assert found.interval == pytest.approx(
+        (0.00024355135704768075, 0.0012764486429523295), rel=1e-9
+    )
+    assert found.p_value == pytest.approx(0.01502694572414304, rel=1e-9)
+    assert found.corrected_p_value == found.p_value
+    three = study_results.paired_differences("test", {"a": FIRST, "b": SECOND, "c": FIRST})
+    assert [one.p_value for one in three] == [
+        found.p_value,
+        None,  # the same at all seeds
+        pytest.approx(found.p_value),
+    ]
+    assert [one.corrected_p_value for one in three] == pytest.approx(
+        [2 * found.p_value, None, 2 * found.p_value]
+    )
+    assert study_results.paired_differences("test", {"a": [0.5], "b": [0.6]}) == []
+
+
+def _work(run) -> None:
+    """What a run's process does here: as `behaviour` in its study says, or what a run leaves."""
+    folder = run.path
+    assert (folder / "config.json").exists()
+    with (folder / "begun").open("a") as stream:
+        stream.write(os.environ.get("CUDA_VISIBLE_DEVICES", "x"))
+    told = json.loads((folder.parents[1] / "behaviour").read_text())
+    behaviour = told.get(run.name, "finish")
+    if behaviour == "fail":
+        print("error: planted")
+        sys.exit(70)
+    if behaviour == "stop the study":  # once those that wait are at it
+        num_waiting = [*told.values()].count("wait")
+        deadline = time.monotonic() + 60
+        while len([*folder.parents[1].glob("*/*/waits")]) < num_waiting:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        os.kill(told["study"], signal.SIGTERM)
+    if behaviour in ("wait", "stop the study"):
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
+        (folder / "waits").touch()
+        time.sleep(600)
+    accuracy = 0.9 + 0.01 * run.config.seed + 0.001 * len(run.setting)
+    results = _results(accuracy, accuracy + 0.002 * run.config.seed)
+    (folder / "results.json").write_text(json.dumps(results))
+
+
+def _how(top, behaviours=(), **options) -> process_starter.ProcessPlan:
+    told = dict(behaviours) | {"study": os.getpid()}
+    (top / "behaviour").write_text(json.dumps(told))
+    return process_starter.ProcessPlan(_work, preload=[__name__], **options)
+
+
+def _num_begun(run) -> int:
+    begun = run.path / "begun"
+    return len(begun.read_text()) if begun.exists() else 0
+
+
+def test_all_runs_are_finished_and_finished_ones_are_not_repeated(tmp_path):
+    planned = _plan(tmp_path)
+    assert study.forecast(planned, 1) == (
+        "4 runs: 0 finished, 0 stopped, 4 to do\n"
+        "How long is not known until one of them is finished."
+    )
+    results = study.finish(planned, tmp_path, _how(tmp_path, jobs=3), _request())
+    assert [_num_begun(run) for run in planned] == [1] * 4
+    assert json.loads((tmp_path / "study.json").read_text()) == json.loads(
+        json.dumps(results.to_dict())
+    )
+    assert (results.command, results.dataset) == ("study ...", "mnist")
+    adam, sgd = results.settings
+    assert (adam.setting, adam.seeds, adam.train_seconds) == ("optimizer=adam", (0, 1), 2.5)
+    assert adam.folders == ("optimizer=adam/seed-0", "optimizer=adam/seed-1")
+    assert (adam.model, adam.num_parameters, adam.num_train) == ("linear", 7850, 55_000)
+    assert adam.validation.accuracies == pytest.approx((0.914, 0.924))
+    assert sgd.test.accuracies == pytest.approx((0.913, 0.925))
+    assert sgd.test.lowest == pytest.approx(0.913)
+    assert [one.split for one in results.differences] == ["validation", "test"]
+    more = _plan(tmp_path, seeds=[0, 1, 2])
+    assert study.forecast(more, 2) == (
+        "6 runs: 4 finished, 0 stopped, 2 to do\n"
+        "About 4 s: 4.0 s of start-up and training each, as in the finished ones, 2 at a time"
+    )
+    study.finish(more, tmp_path, _how(tmp_path), _request())
+    assert [_num_begun(run) for run in more] == [1] * 6
+    assert study.forecast(more, 2).endswith("\nNothing is left to train.")
+
+
+def test_tasks_of_an_array_do_their_shares_and_the_last_one_makes_the_table(tmp_path):
+    planned = _plan(tmp_path, seeds=[0, 1, 2])
+    for index in (1, 0):
+        share = shares.RunShare(index, 2)
+        results = study.finish(planned, tmp_path, _how(tmp_path, share=share, jobs=3), _request())
+        assert (results is None) == (not (tmp_path / "study.json").exists()) == (index == 1)
+        done = [_num_begun(run) for run in planned]
+        assert done == ([0, 1] * 3 if index else [1] * 6)
+    assert len(results.settings[0].test.accuracies) == 3
+
+
+def test_each_process_at_once_has_a_gpu_of_its_own(tmp_path):
+    """Names only: what is under test is which process is told which of them."""
+    planned = _plan(tmp_path)
+    waiting = {run.name: "wait" for run in planned}
+    waiting[planned[2].name] = "stop the study"
+    with pytest.raises(errors.RunInterruptedError):
+        study.finish(
+            planned, tmp_path, _how(tmp_path, waiting, jobs=4, gpus=["A", "B", "C"]), _request()
+        )
+    given = [(run.path / "begun").read_text() for run in planned]
+    assert given == ["A", "B", "C", "A"]
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ
+
+
+def test_a_run_that_fails_is_named_after_the_others_are_finished(tmp_path):
+    planned = _plan(tmp_path)
+    bad = planned[0]
+    with pytest.raises(errors.StudyError) as caught:
+        study.finish(planned, tmp_path, _how(tmp_path, {bad.name: "fail"}), _request())
+    assert f"{bad.name} ended with exit code 70 (error: planted). " in str(caught.value)
+    assert [run.is_finished for run in planned] == [False, True, True, True]
+    assert not (tmp_path / "study.json").exists()
+    study.finish(planned, tmp_path, _how(tmp_path), _request())
+    assert [_num_begun(run) for run in planned] == [2, 1, 1, 1]
+
+
+def test_a_signal_stops_what_runs_and_starts_nothing_more(tmp_path):
+    planned = _plan(tmp_path)
+    waiting, late = planned[1:3]
+    behaviours = {waiting.name: "wait", late.name: "stop the study"}
+    with pytest.raises(errors.RunInterruptedError, match="stopped by SIGTERM, 1 of 4 runs are"):
+        study.finish(planned, tmp_path, _how(tmp_path, behaviours, jobs=2), _request())
+    assert [run.is_finished for run in planned] == [True, False, False, False]
+    assert (_num_begun(waiting), _num_begun(planned[3])) == (1, 0)
+    study.finish(planned, tmp_path, _how(tmp_path, jobs=2), _request())
+    assert [_num_begun(run) for run in (planned[0], waiting, planned[3])] == [1, 2, 1]
+
+
+def test_a_study_that_another_process_works_on_is_refused(tmp_path):
+    planned = _plan(tmp_path)
+    lock = locks.acquire(tmp_path / ".lock", "workdir")
+    try:
+        with pytest.raises(errors.OutputError, match="another process works on this study"):
+            run_processes.run_all(planned, tmp_path, _how(tmp_path), _request())
+    finally:
+        lock.release()
+    assert not any(run.path.exists() for run in planned)
+
+
+def test_the_picture_has_all_seeds_of_each_setting_and_their_mean():
+    first, second = study_results.sample(FIRST), study_results.sample([0.99])
+    rows = [(one.accuracies, one.interval) for one in (first, second)]
+    figure = seeds.draw_seeds(["a", "b$_x$"], {"test": rows, "validation": rows}, caption="c")
+    for axes, split in zip(figure.axes, ("test", "validation"), strict=True):
+        assert axes.get_xlabel() == f"{split} accuracy, %"
+        drawn: dict[str, list] = {}
+        for line in axes.get_lines():
+            drawn.setdefault(line.get_label(), []).append(np.asarray(line.get_xdata()) / 100)
+        first_seeds, second_seeds = drawn.pop("a seed")
+        assert (list(first_seeds), list(second_seeds)) == (pytest.approx(FIRST), [0.99])
+        assert np.ravel(drawn.pop("mean")) == pytest.approx([first.mean, 0.99])
+        (interval,) = drawn.pop("95 % interval of the mean")
+        assert tuple(interval) == pytest.approx(first.interval)
+        assert not drawn
+    names = figure.axes[0].get_yticklabels()
+    assert [label.get_text() for label in names] == ["a", "b$_x$"]
+    with pytest.raises(errors.ConfigError, match="2 given; give each split as many rows"):
+        seeds.draw_seeds(["a", "b"], {"test": rows[:1]})
+
+
+ARRAY = {"ID": "7", "MIN": "3", "STEP": "2", "COUNT": "4", "MAX": "9"}
+
+
+def _array(**changes) -> dict:
+    return {f"SLURM_ARRAY_TASK_{name}": value for name, value in (ARRAY | changes).items()}
+
+
+def test_a_task_of_an_array_has_every_nth_run():
+    assert shares.share_of_array_task({}) == shares.RunShare(0, 1)
+    assert shares.share_of_array_task(_array()) == shares.RunShare(2, 4)
+    whole = {"MIN": "0", "STEP": "1", "COUNT": "3", "MAX": "2"}
+    found = [shares.share_of_array_task(_array(ID=task, **whole)).index for task in "012"]
+    assert found == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"ID": "8"}, "is 8, of 4 tasks from 3 to 9 in steps of 2"),
+        ({"ID": "1"}, "is 1, of 4 tasks"),
+        ({"MAX": "20"}, "so that no number is left out"),
+        ({"STEP": "0"}, "in steps of 0"),
+        ({"COUNT": ""}, "SLURM_ARRAY_TASK_COUNT: '' is no number"),
+        ({"ID": "-1"}, "'-1' is no number"),
+    ],
+)
+def test_an_array_that_leaves_numbers_out_is_refused(changes, words):
+    with pytest.raises(errors.ConfigError, match=words):
+        shares.share_of_array_task(_array(**changes))
+
+
+def test_gpus_are_those_of_the_variable_or_of_nvidia_smi(tmp_path):
+    assert shares.gpus({"CUDA_VISIBLE_DEVICES": "3, GPU-8932f937"}) == ["3", "GPU-8932f937"]
+    assert shares.gpus({"CUDA_VISIBLE_DEVICES": "1,-1,2"}) == ["1"]
+    assert shares.gpus({"CUDA_VISIBLE_DEVICES": ""}) == []
+    assert shares.gpus({"PATH": str(tmp_path)}) == []
+    program = tmp_path / "nvidia-smi"
+    lines = "GPU 0: NVIDIA A100 (UUID: GPU-1)\n  MIG 1g.5gb Device 0: x\nGPU 1: NVIDIA A100\n"
+    program.write_text(f"#!/bin/sh\n[ $1 = -L ] && printf '{lines}'\n")
+    program.chmod(0o755)
+    assert shares.gpus({"PATH": str(tmp_path)}) == ["0", "1"]
+    program.write_text("#!/bin/sh\necho the driver does not answer; exit 9\n")
+    assert shares.gpus({"PATH": str(tmp_path)}) == []
+
+
+_FAKE_STUDY = """#!/bin/sh
+trap 'exit 75' TERM
+echo "$@" > called
+touch running
+[ "$MOOD" = fine ] && exit 0
+while :; do sleep 0.01; done
+"""
+
+
+@pytest.mark.parametrize("mood", ["fine", "stopped"])
+def test_the_job_array_s_script_puts_back_what_was_stopped(mood, tmp_path):
+    """With programs in place of ours and of Slurm's, which write down how they are called."""
+    for name, text in (
+        ("mnist-lib", _FAKE_STUDY),
+        ("scontrol", "#!/bin/sh\necho $@ > requeued\n"),
+    ):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    array = {"SLURM_ARRAY_JOB_ID": "41", "SLURM_ARRAY_TASK_ID": "3", "MOOD": mood}
+    script = subprocess.Popen(
+        ["bash", str(ROOT / "examples" / "study.sbatch"), "--seeds=0:4", "--vary=dropout=0.3,0.5"],
+        cwd=tmp_path,
+        env=os.environ | array | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "WORKDIR": "w"},
+    )
+    if mood == "stopped":
+        while not (tmp_path / "running").exists():
+            assert script.poll() is None
+            time.sleep(0.01)
+        script.send_signal(signal.SIGUSR1)
+    code = script.wait(60)
+    assert (tmp_path / "called").read_text() == (
+        "study --workdir=w --seeds=0:4 --vary=dropout=0.3,0.5\n"
+    )
+    if mood == "fine":
+        assert (code, (tmp_path / "requeued").exists()) == (0, False)
+    else:
+        assert (code, (tmp_path / "requeued").read_text()) == (75, "requeue 41_3\n")
+
+
+def _study(*flags: str, workdir: pathlib.Path) -> list[str]:
+    return [sys.executable, "-m", "mnist_lib", "study", f"--workdir={workdir}", *flags]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--workdir="], "workdir"),
+        (["--vary=optimizer"], "--vary: 'optimizer' has no values"),
+        (["--seeds=x"], "--seeds: 'x' is neither like 0:10 nor like 3,5,8"),
+        (["--vary=batch_size=1,2", "--vary=batch_size=3"], "--vary: batch_size is given twice"),
+        (["--seed=3"], "Unknown command line flag 'seed'"),
+        (["--jobs=0"], "--jobs=0"),
+    ],
+)
+def test_bad_flags_end_with_64(flags, words, tmp_path):
+    done = subprocess.run(
+        _study(*flags, workdir=tmp_path / "study"), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == os.EX_USAGE
+    assert words in done.stderr.splitlines()[-1]
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_dry_run_makes_nothing_and_needs_no_tensorflow(tmp_path):
+    command = _study("--recipe=mlp", "--seeds=0:10", "--dry_run", workdir=tmp_path / "study")
+    command[1:1] = ["-X", "importtime"]
+    vary = ["--vary=optimizer=adam,sgd", "--vary=learning_rate=1e-3,3e-3"]
+    done = subprocess.run([*command, *vary], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("40 runs: 0 finished, 0 stopped, 40 to do\n")
+    assert "tensorflow" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def _without_seconds(workdir: pathlib.Path) -> dict:
+    results = json.loads((workdir / "study.json").read_text())
+    for setting in results["settings"]:
+        assert setting.pop("train_seconds") > 0
+        assert setting.pop("startup_seconds") > 0
+    return results
+
+
+def _wait_until_half_way(workdir: pathlib.Path, process: subprocess.Popen, done: int) -> None:
+    """Waits until a run has saved something and is not finished, after `done` that are."""
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        assert process.poll() is None
+        finished = len(list(workdir.glob("*/*/results.json")))
+        folders = [path.parent for path in workdir.glob("*/*/config.json")]
+        steps = [newest_step(path) for path in folders if not (path / "results.json").exists()]
+        if finished >= done and any(steps):
+            return
+        time.sleep(0.005)
+    raise AssertionError("no run was half way within 300 s")
+
+
+def _kill(process: subprocess.Popen, workdir: pathlib.Path) -> None:
+    """Kills a study, what it forks from, and its runs, so that none of them can save."""
+    os.killpg(process.pid, signal.SIGKILL)
+    for path in workdir.glob("*/*/.lock-owner"):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(path.read_text().split()[0]), signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_a_study_that_is_killed_twice_gives_the_table_of_one_left_alone(prepared_data, tmp_path):
+    of_runs = [
+        *("--recipe=linear", "--train_steps=400", "--checkpoint_every=40", "--eval_every=200"),
+        *("--steps_per_loop=10", "--summaries=none", *data_flags(prepared_data)),
+    ]
+    asked = [*of_runs, "--seeds=0:5", "--vary=optimizer=adam,sgd"]
+    alone, killed, ordinary = (tmp_path / name for name in ("alone", "killed", "ordinary"))
+    done = subprocess.run(
+        _study(*asked, "--jobs=2", workdir=alone), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert "tensorflow" not in done.stderr.lower(), "its own lines are kept off the screen"
+    assert (alone / "study.png").read_bytes().startswith(b"\x89PNG")
+    for number in (signal.SIGKILL, signal.SIGTERM):
+        process = subprocess.Popen(
+            _study(*(asked if number == signal.SIGKILL else []), "--jobs=2", workdir=killed),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        if number == signal.SIGKILL:
+            _wait_until_half_way(killed, process, done=0)
+            _kill(process, killed)
+        else:
+            _wait_until_half_way(killed, process, done=4)
+            process.send_signal(number)
+        said = process.communicate()[0].decode()
+        assert process.returncode in (-signal.SIGKILL, os.EX_TEMPFAIL), said
+        assert not (killed / "study.json").exists()
+    again = subprocess.run(
+        _study("--jobs=2", workdir=killed), capture_output=True, text=True, check=False
+    )
+    assert again.returncode == 0, again.stderr
+    assert _without_seconds(killed) == _without_seconds(alone)
+    entries = [
+        len(run_directory.RunDirectory(path.parent).read_provenance())
+        for path in killed.glob("*/*/results.json")
+    ]
+    assert len(entries) == 10
+    assert 12 <= sum(entries) <= 14, "twice one or two runs were half way, and went on"
+    command = [sys.executable, "-m", "mnist_lib", "train", f"--workdir={ordinary}", *of_runs]
+    subprocess.run([*command, "--seed=1"], check=True, capture_output=True)
+    assert results_of(ordinary) == results_of(killed / "optimizer=adam" / "seed-1")
