@@ -2,10 +2,13 @@
 
 import copy
 import json
+import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from script_runs import ROOT
@@ -103,3 +106,42 @@ def test_the_batch_script_passes_flags_on():
     (command,) = re.findall(r"srun mnist-lib (.*?)\"\$@\"", text.replace("\\\n", ""))
     done = _flags_parse([*re.sub(r'"\$\{WORKDIR:-(.*?)\}"', r"\1", command).split(), "--epochs=2"])
     assert done.returncode == 0, done.stderr
+
+
+_FAKE_STUDY = """#!/bin/sh
+trap 'exit 75' TERM
+echo "$@" > called
+touch running
+[ "$MOOD" = fine ] && exit 0
+while :; do sleep 0.01; done
+"""
+
+
+@pytest.mark.parametrize("mood", ["fine", "stopped"])
+def test_the_job_array_s_script_puts_back_what_was_stopped(mood, tmp_path):
+    """With programs in place of ours and of Slurm's, which write down how they are called."""
+    for name, text in (
+        ("mnist-lib", _FAKE_STUDY),
+        ("scontrol", "#!/bin/sh\necho $@ > requeued\n"),
+    ):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    array = {"SLURM_ARRAY_JOB_ID": "41", "SLURM_ARRAY_TASK_ID": "3", "MOOD": mood}
+    script = subprocess.Popen(
+        ["bash", str(ROOT / "examples" / "study.sbatch"), "--seeds=0:4", "--vary=dropout=0.3,0.5"],
+        cwd=tmp_path,
+        env=os.environ | array | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "WORKDIR": "w"},
+    )
+    if mood == "stopped":
+        while not (tmp_path / "running").exists():
+            assert script.poll() is None
+            time.sleep(0.01)
+        script.send_signal(signal.SIGUSR1)
+    code = script.wait(60)
+    assert (tmp_path / "called").read_text() == (
+        "study --workdir=w --seeds=0:4 --vary=dropout=0.3,0.5\n"
+    )
+    if mood == "fine":
+        assert (code, (tmp_path / "requeued").exists()) == (0, False)
+    else:
+        assert (code, (tmp_path / "requeued").read_text()) == (75, "requeue 41_3\n")

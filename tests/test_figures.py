@@ -705,3 +705,24 @@ def test_some_kinds_need_no_run(tmp_path, prepared_data):
     done = run_command("noise", f"--output={tmp_path}/x.png")
     assert (done.returncode, done.stdout) == (0, f"{tmp_path}/x.png\n"), done.stderr
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_all_seeds_of_each_setting_are_drawn_with_their_mean():
+    accuracies, interval = (0.9912, 0.9905, 0.9921), (0.9893, 0.9932)
+    rows = [(accuracies, interval), ([0.99], None)]
+    figure = figures.draw_seeds(["a", "b$_x$"], {"test": rows, "validation": rows}, caption="c")
+    for axes, split in zip(figure.axes, ("test", "validation"), strict=True):
+        assert axes.get_xlabel() == f"{split} accuracy, %"
+        drawn: dict[str, list] = {}
+        for line in axes.get_lines():
+            drawn.setdefault(line.get_label(), []).append(np.asarray(line.get_xdata()) / 100)
+        first_seeds, second_seeds = drawn.pop("a seed")
+        assert (list(first_seeds), list(second_seeds)) == (pytest.approx(accuracies), [0.99])
+        assert np.ravel(drawn.pop("mean")) == pytest.approx([np.mean(accuracies), 0.99])
+        (ends,) = drawn.pop("95 % interval of the mean")
+        assert tuple(ends) == pytest.approx(interval)
+        assert not drawn
+    names = figure.axes[0].get_yticklabels()
+    assert [label.get_text() for label in names] == ["a", "b$_x$"]
+    with pytest.raises(errors.ConfigError, match="2 given; give each split as many rows"):
+        figures.draw_seeds(["a", "b"], {"test": rows[:1]})

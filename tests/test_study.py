@@ -9,13 +9,11 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
-from script_runs import ROOT, data_flags, newest_step, results_of
+from script_runs import data_flags, newest_step, results_of
 
 import mnist_lib
 from mnist_lib import errors, locks
-from mnist_lib.inspection.figures import seeds
 from mnist_lib.runs import run_directory
 from mnist_lib.studies import (
     plan,
@@ -138,6 +136,25 @@ def test_a_folder_of_another_study_is_refused_and_more_seeds_are_not(tmp_path):
     assert _plan(tmp_path, fields={})[0].path == run.path  # auto is what it was
     with pytest.raises(errors.ConfigError, match="with batch_size 128, and 64 is asked for"):
         _plan(tmp_path, fields={"dataset": "mnist", "batch_size": 64})
+
+
+def test_what_a_study_is_asked_for_is_kept_for_the_next_command(tmp_path):
+    assert requests.read_request(tmp_path) is None
+    asked = _request(vary={"learning_rate": [0.001, 0.003], "ema_momentum": [None, 0.99]})
+    requests.write_request(tmp_path, asked)
+    assert requests.read_request(tmp_path) == asked
+    kept = json.loads((tmp_path / "plan.json").read_text())
+    for changes, words in (
+        ({"seeds": []}, "its seeds cannot be"),
+        ({"seeds": [True]}, "its seeds cannot be"),
+        ({"vary": {"dropout": 0.5}}, "its dropout cannot be"),
+        ({"fields": []}, "its fields cannot be"),
+        ({"recipe_name": 3}, "its recipe_name cannot be"),
+        ({"more": 1}, "unexpected keyword argument 'more'"),
+    ):
+        (tmp_path / "plan.json").write_text(json.dumps(kept | changes))
+        with pytest.raises(errors.CorruptDataError, match=rf"plan\.json: .*{words}"):
+            requests.read_request(tmp_path)
 
 
 def test_mean_deviation_and_interval_are_those_of_statsmodels():
@@ -300,27 +317,6 @@ def test_a_study_that_another_process_works_on_is_refused(tmp_path):
     assert not any(run.path.exists() for run in planned)
 
 
-def test_the_picture_has_all_seeds_of_each_setting_and_their_mean():
-    first, second = study_results.sample(FIRST), study_results.sample([0.99])
-    rows = [(one.accuracies, one.interval) for one in (first, second)]
-    figure = seeds.draw_seeds(["a", "b$_x$"], {"test": rows, "validation": rows}, caption="c")
-    for axes, split in zip(figure.axes, ("test", "validation"), strict=True):
-        assert axes.get_xlabel() == f"{split} accuracy, %"
-        drawn: dict[str, list] = {}
-        for line in axes.get_lines():
-            drawn.setdefault(line.get_label(), []).append(np.asarray(line.get_xdata()) / 100)
-        first_seeds, second_seeds = drawn.pop("a seed")
-        assert (list(first_seeds), list(second_seeds)) == (pytest.approx(FIRST), [0.99])
-        assert np.ravel(drawn.pop("mean")) == pytest.approx([first.mean, 0.99])
-        (interval,) = drawn.pop("95 % interval of the mean")
-        assert tuple(interval) == pytest.approx(first.interval)
-        assert not drawn
-    names = figure.axes[0].get_yticklabels()
-    assert [label.get_text() for label in names] == ["a", "b$_x$"]
-    with pytest.raises(errors.ConfigError, match="2 given; give each split as many rows"):
-        seeds.draw_seeds(["a", "b"], {"test": rows[:1]})
-
-
 ARRAY = {"ID": "7", "MIN": "3", "STEP": "2", "COUNT": "4", "MAX": "9"}
 
 
@@ -364,45 +360,6 @@ def test_gpus_are_those_of_the_variable_or_of_nvidia_smi(tmp_path):
     assert shares.gpus({"PATH": str(tmp_path)}) == ["0", "1"]
     program.write_text("#!/bin/sh\necho the driver does not answer; exit 9\n")
     assert shares.gpus({"PATH": str(tmp_path)}) == []
-
-
-_FAKE_STUDY = """#!/bin/sh
-trap 'exit 75' TERM
-echo "$@" > called
-touch running
-[ "$MOOD" = fine ] && exit 0
-while :; do sleep 0.01; done
-"""
-
-
-@pytest.mark.parametrize("mood", ["fine", "stopped"])
-def test_the_job_array_s_script_puts_back_what_was_stopped(mood, tmp_path):
-    """With programs in place of ours and of Slurm's, which write down how they are called."""
-    for name, text in (
-        ("mnist-lib", _FAKE_STUDY),
-        ("scontrol", "#!/bin/sh\necho $@ > requeued\n"),
-    ):
-        (tmp_path / name).write_text(text)
-        (tmp_path / name).chmod(0o755)
-    array = {"SLURM_ARRAY_JOB_ID": "41", "SLURM_ARRAY_TASK_ID": "3", "MOOD": mood}
-    script = subprocess.Popen(
-        ["bash", str(ROOT / "examples" / "study.sbatch"), "--seeds=0:4", "--vary=dropout=0.3,0.5"],
-        cwd=tmp_path,
-        env=os.environ | array | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "WORKDIR": "w"},
-    )
-    if mood == "stopped":
-        while not (tmp_path / "running").exists():
-            assert script.poll() is None
-            time.sleep(0.01)
-        script.send_signal(signal.SIGUSR1)
-    code = script.wait(60)
-    assert (tmp_path / "called").read_text() == (
-        "study --workdir=w --seeds=0:4 --vary=dropout=0.3,0.5\n"
-    )
-    if mood == "fine":
-        assert (code, (tmp_path / "requeued").exists()) == (0, False)
-    else:
-        assert (code, (tmp_path / "requeued").read_text()) == (75, "requeue 41_3\n")
 
 
 def _study(*flags: str, workdir: pathlib.Path) -> list[str]:

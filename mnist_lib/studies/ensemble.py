@@ -16,6 +16,8 @@ from mnist_lib import errors, os_errors, runtime
 from mnist_lib.datasets.loading import ImageDataset
 from mnist_lib.inspection import predictions
 from mnist_lib.runs import ensembles, finished_runs, run_directory, run_loop
+from mnist_lib.runs.config import TrainConfig
+from mnist_lib.training.metrics import EvalMetrics
 
 FOLDER_NAME = "ensemble"
 _MOST_CHOICES = 200
@@ -103,31 +105,10 @@ def make(
             for path in runs
         ]
     )
-    made = run_directory.RunDirectory(folder)
-    with os_errors.writing(folder, "Pass another --workdir."):
-        folder.mkdir(parents=True, exist_ok=True)
-        made.provenance_path.unlink(missing_ok=True)
-    made.discard_results()
-    ensembles.write_members(folder, members)
-    made.write_config(config)
-    made.append_provenance(_facts(first.first_facts()))
+    made = _made_folder(folder, members, config, first.first_facts())
     evaluated = finished_runs.evaluate(folder, data=data)
     sizes = tuple(accuracies_by_size(probabilities, data.test.labels))
-    seconds = [one["timing"]["train_seconds"] for one in results]
-    made.write_results(
-        {
-            "dataset": data.name,
-            "class_names": list(data.class_names),
-            "model": f"{len(runs)} x {config.model}",
-            "num_parameters": sum(one["num_parameters"] for one in results),
-            "step": results[0]["step"],
-            "validation": run_loop.eval_results(None),
-            "test": run_loop.eval_results(evaluated)
-            | {"confusion_matrix": evaluated.confusion_matrix.tolist()},
-            "timing": {"train_seconds": sum(seconds)},
-            "sizes": [dataclasses.asdict(size) for size in sizes],
-        }
-    )
+    made.write_results(_combined(results, data, config.model, evaluated, sizes))
     return EnsembleResult(
         setting=setting,
         path=str(folder),
@@ -137,6 +118,47 @@ def make(
         loss=evaluated.loss,
         sizes=sizes,
     )
+
+
+def _made_folder(
+    folder: pathlib.Path,
+    members: Sequence[ensembles.EnsembleMember],
+    config: TrainConfig,
+    first_facts: dict[str, Any],
+) -> run_directory.RunDirectory:
+    """Makes what the folder of a run has, but for its results, which say that it is finished."""
+    made = run_directory.RunDirectory(folder)
+    with os_errors.writing(folder, "Pass another --workdir."):
+        folder.mkdir(parents=True, exist_ok=True)
+        made.discard_results()
+        made.provenance_path.unlink(missing_ok=True)
+    ensembles.write_members(folder, members)
+    made.write_config(config)
+    made.append_provenance(_facts(first_facts))
+    return made
+
+
+def _combined(
+    results: Sequence[dict[str, Any]],
+    data: ImageDataset,
+    model: str,
+    evaluated: EvalMetrics,
+    sizes: Sequence[EnsembleSize],
+) -> dict[str, Any]:
+    """Returns the results of an ensemble, from those of its runs and its own evaluation."""
+    seconds = sum(one["timing"]["train_seconds"] for one in results)
+    test = run_loop.eval_results(evaluated)
+    return {
+        "dataset": data.name,
+        "class_names": list(data.class_names),
+        "model": f"{len(results)} x {model}",
+        "num_parameters": sum(one["num_parameters"] for one in results),
+        "step": results[0]["step"],
+        "validation": run_loop.eval_results(None),
+        "test": test | {"confusion_matrix": evaluated.confusion_matrix.tolist()},
+        "timing": {"train_seconds": seconds},
+        "sizes": [dataclasses.asdict(size) for size in sizes],
+    }
 
 
 def _results(path: pathlib.Path, data: ImageDataset) -> dict[str, Any]:
