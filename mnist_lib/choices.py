@@ -27,9 +27,9 @@ MODEL_OPTIONS: dict[str, tuple[str, ...]] = {
     "fast_cnn": ("activation",),
     "strided_cnn": ("activation", "width", "dropout"),
     "tiny_cnn": ("activation",),
-    "m3": ("activation",),
-    "m5": ("activation",),
-    "m7": ("activation",),
+    "m3": (),
+    "m5": (),
+    "m7": (),
 }
 OPTIMIZER_OPTIONS: dict[str, tuple[str, ...]] = {
     "sgd": (),

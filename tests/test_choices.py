@@ -81,7 +81,7 @@ def test_no_layer_has_a_name_that_cannot_be_chosen():
 
 
 def test_options_are_those_that_are_taken():
-    values = {"activation": "tanh", "pooling": "average", "dropout": 0.25}
+    values = {"activation": "tanh", "pooling": "average", "dropout": 0.25, "width": 5}
     for model, options in choices.MODEL_OPTIONS.items():
         default = mnist_lib.build_model(model).to_json()
         for option, value in values.items():

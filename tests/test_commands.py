@@ -177,6 +177,7 @@ print(json.dumps([flags.flags_of(wanted) for wanted in configs]))
     assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout)
     assert shown[0] == ["--model=fast_cnn", "--seed=3"]
+    assert "--recipe=strong --seed=3" in map(" ".join, shown)
     assert "--noprogress" in shown[-2]
     assert "--data_dir=/a folder" in shown[-2]
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import mnist_lib
+from mnist_lib import choices
 from mnist_lib.runs import config as configs
 from mnist_lib.runs import recipes, resuming
 
@@ -159,9 +160,9 @@ def test_a_run_may_become_longer_where_no_rate_depends_on_it(name, before, after
 def test_recipes_are_valid_and_the_default_is_one():
     assert recipes.DEFAULT_RECIPE in recipes.RECIPES
     models = {mnist_lib.recipe(name).model for name in recipes.RECIPES}
-    assert models == {"mlp", "cnn", "lenet5", "linear", "fast_cnn"}
-    with pytest.raises(mnist_lib.errors.ConfigError, match="recipe: 'quick' is not one of"):
-        mnist_lib.recipe("quick")
+    assert models == set(choices.MODEL_OPTIONS)
+    with pytest.raises(mnist_lib.errors.ConfigError, match="recipe: 'slow' is not one of"):
+        mnist_lib.recipe("slow")
     with pytest.raises(mnist_lib.errors.ConfigError, match=r"epoch: is no field .* mean epochs"):
         mnist_lib.recipe("mlp", epoch=3)
 
@@ -169,13 +170,13 @@ def test_recipes_are_valid_and_the_default_is_one():
 def test_a_name_means_the_same_everywhere():
     """From Python, as a recipe, and as the one field that is given."""
     assert mnist_lib.TrainConfig() == mnist_lib.recipe("fast")
-    for model in ("mlp", "cnn", "lenet5", "linear"):
+    for model in ("mlp", "cnn", "lenet5", "linear", "m3", "m5", "m7"):
         assert mnist_lib.TrainConfig(model=model) == mnist_lib.recipe(model)
         assert recipes.recipe_of_model(model) == model
     assert recipes.recipe_of_model("fast_cnn") == recipes.recipe_of_model(None) == "fast"
     lenet5 = mnist_lib.TrainConfig(model="lenet5")
     assert (lenet5.epochs, lenet5.lr_schedule) == (10, "cosine")
-    assert mnist_lib.TrainConfig(model="fast_cnn").total_steps(55_000) == 270
+    assert mnist_lib.TrainConfig(model="fast_cnn").total_steps(55_000) == 220
 
 
 def test_what_belongs_to_a_replaced_value_goes_with_it():
@@ -190,6 +191,8 @@ def test_what_belongs_to_a_replaced_value_goes_with_it():
     assert (sgd.optimizer, sgd.beta_1, sgd.beta_2) == ("sgd", None, None)
     assert mnist_lib.recipe("fast", optimizer="adam") == fast
     assert mnist_lib.recipe("fast", optimizer="adamw", beta_1=0.5).beta_1 == 0.5
+    assert mnist_lib.recipe("quick").width
+    assert mnist_lib.recipe("quick", model="cnn").width is None
     assert mnist_lib.recipe("fast", loss="hinge").label_smoothing == 0
     assert mnist_lib.recipe("fast", seed=3) == dataclasses.replace(fast, seed=3)
 

@@ -18,6 +18,12 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (6, 28, 28, 1)).astype(np.uin
         ("lenet5", 61_706),
         ("cnn", 1_199_882),
         ("fast_cnn", 109_210),
+        ("strided_cnn", 122_506),
+        ("tiny_cnn", 7_714),
+        # An et al. 2020, their code's counts with the two averages of each normalisation.
+        ("m3", 1_126_280),
+        ("m5", 1_129_160),
+        ("m7", 2_292_952),
     ],
 )
 def test_parameter_counts_and_output(name, num_parameters):
@@ -36,7 +42,7 @@ def test_images_are_scaled_inside():
     np.testing.assert_allclose(model(IMAGES), expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["mlp", "lenet5", "cnn", "fast_cnn"])
+@pytest.mark.parametrize("name", ["mlp", "lenet5", "cnn", "fast_cnn", "strided_cnn", "tiny_cnn"])
 @pytest.mark.parametrize("activation", choices.NAMES["activation"])
 def test_every_activation_builds(name, activation):
     model = mnist_lib.build_model(name, activation=activation)
@@ -80,6 +86,46 @@ def test_fast_cnn_normalises_by_the_batch_in_training_only():
     assert not np.allclose(model(IMAGES, training=True)[:1], alone, atol=1e-3)
 
 
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_fused_batch_normalisation_is_that_of_keras(policy):
+    images = tf.random.stateless_normal((32, 7, 7, 5), [1, 2]) * 3 + 1
+    found = []
+    for kind in (layers.FusedBatchNormalization, keras.layers.BatchNormalization):
+        layer = kind(momentum=0.9, dtype=policy)
+        layer.build(images.shape)
+        layer.gamma.assign([1.0, 2, 3, 4, 5])
+        layer.beta.assign([1.0, 0, 3, 1, 2])
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            outputs = layer(images, training=True)
+            total = tf.reduce_sum(tf.cast(outputs, tf.float32) ** 3)
+        gradients = tape.gradient(total, [images, layer.gamma.value, layer.beta.value])
+        averages = [layer.moving_mean.value, layer.moving_variance.value]
+        found.append([outputs, layer(images, training=False), *averages, *gradients])
+    for ours, theirs in zip(*found, strict=True):
+        assert ours.dtype == theirs.dtype
+        tolerance = 1e-5 * float(tf.reduce_max(tf.abs(theirs)))
+        np.testing.assert_allclose(
+            tf.cast(ours, tf.float32), tf.cast(theirs, tf.float32), rtol=1e-4, atol=tolerance
+        )
+
+
+def test_fused_batch_normalisation_is_one_operation_in_training_on_one_replica():
+    layer = layers.FusedBatchNormalization()
+    images = tf.zeros([2, 3, 3, 4])
+
+    def operations(training):
+        function = tf.function(lambda x: layer(x, training=training), autograph=False)
+        graph = function.get_concrete_function(images).graph
+        return {operation.type for operation in graph.get_operations()}
+
+    layer(images)
+    assert "FusedBatchNormV3" in operations(training=True)
+    assert "FusedBatchNormV3" not in operations(training=False)
+    layer.trainable = False  # then the averages are used, in Keras
+    assert "FusedBatchNormV3" not in operations(training=True)
+
+
 def test_seed_decides_the_weights_and_layers_differ():
     first, again, other = (
         mnist_lib.build_model("mlp", seed=seed).get_weights() for seed in (0, 0, 1)
@@ -92,12 +138,14 @@ def test_seed_decides_the_weights_and_layers_differ():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("vgg", {}, "model: 'vgg' is not one of linear, mlp, lenet5, cnn, fast_cnn"),
+        ("vgg", {}, "model: 'vgg' is not one of linear, mlp, lenet5, cnn, fast_cnn, strided"),
         ("mlp", {"pooling": "max"}, "pooling: model mlp has none"),
         ("linear", {"dropout": 0.5}, "dropout: model linear has none"),
         ("mlp", {"dropout": 1.0}, r"dropout: 1.0 is not a rate in \[0, 1\)"),
         ("mlp", {"activation": "swish"}, "activation: 'swish' is not one of relu"),
         ("cnn", {"pooling": "min"}, "pooling: 'min' is not one of max, average"),
+        ("fast_cnn", {"width": 8}, "width: model fast_cnn has none; .* choose strided_cnn"),
+        ("strided_cnn", {"width": 0}, r"width: 0 must be at least 1 and below 2\*\*15"),
         ("mlp", {"mixed_precision": "int8"}, "mixed_precision: 'int8' is not one of"),
     ],
 )

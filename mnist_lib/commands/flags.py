@@ -161,10 +161,14 @@ def data_options() -> dict:
 
 
 def flags_of(config: configs.TrainConfig) -> list[str]:
-    """Returns the flags that ask for a configuration: where it differs from its model's recipe."""
+    """Returns the flags that ask for a configuration: a recipe, and where it differs from it."""
     fields = dataclasses.asdict(config)
-    base = dataclasses.asdict(configs.recipe(recipes.recipe_of_model(config.model)))
+    name = recipes.nearest_recipe(fields)
+    base = dataclasses.asdict(configs.recipe(name))
     asked = []
+    if name != recipes.recipe_of_model(config.model):
+        asked.append(f"--recipe={name}")
+        del fields["model"]
     for name, value in fields.items():
         if isinstance(value, bool) and value != base[name]:
             asked.append(f"--{'' if value else 'no'}{name}")

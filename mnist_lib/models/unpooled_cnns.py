@@ -30,7 +30,6 @@ def _build(
     kernel_size: int,
     filters: Sequence[int],
     *,
-    activation: str = "relu",
     num_classes: int = 10,
     seed: int = 0,
     image_shape: layers.ImageShape = layers.MNIST_SHAPE,
@@ -43,7 +42,7 @@ def _build(
     image, x = layers.image_input(image_shape)
     x = keras.layers.Rescaling(2.0, offset=-1.0, name="centre")(x)
     for number in filters:
-        x = layers.conv(x, number, kernel_size, activation, plan, batch_norm=True)
+        x = layers.conv(x, number, kernel_size, "relu", plan, batch_norm=True)
     x = keras.layers.Flatten(name="flatten")(x)
     x = layers.logits(x, num_classes, plan, batch_norm=True)
     return keras.Model(image, x, name=name)
