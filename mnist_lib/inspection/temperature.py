@@ -44,7 +44,8 @@ def negative_log_likelihood(
     from scipy import special
 
     scaled = np.asarray(logits, np.float64) / temperature
-    return float(-special.log_softmax(scaled, axis=-1)[np.arange(len(labels)), labels].mean())
+    of_labels = special.log_softmax(scaled, axis=-1)[np.arange(len(labels)), labels]
+    return abs(float(of_labels.mean()))
 
 
 def probabilities(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:

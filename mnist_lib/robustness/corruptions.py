@@ -108,8 +108,7 @@ def check_images(images: np.ndarray) -> None:
     """
     if images.dtype != np.uint8 or images.shape[1:] != (exact_images.SIZE, exact_images.SIZE, 1):
         raise errors.ConfigError(
-            "images",
-            f"{images.dtype} {list(images.shape)}; what is tried needs uint8 [N, 28, 28, 1]",
+            "images", f"are {images.dtype} {list(images.shape)}; uint8 [N, 28, 28, 1] are needed"
         )
 
 

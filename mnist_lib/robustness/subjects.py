@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+import typing
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import numpy as np
 
 from mnist_lib.datasets.splits import Split
 from mnist_lib.inspection import statistics
+
+if typing.TYPE_CHECKING:
+    import keras
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -1,9 +1,4 @@
-"""Tries a run on images unlike those it was trained on, and records what comes of it.
-
-from mnist_lib.robustness.suites import evaluate_robustness
-report = evaluate_robustness("runs/mine", suite="corruptions", num_images=1000)
-report["corruptions"]["mean_accuracy"]
-"""
+"""Tries a run on images unlike those it was trained on, and records what comes of it."""
 
 from __future__ import annotations
 
