@@ -38,7 +38,7 @@ def draw_robustness(
     figure = style.new_figure(14, 2.6 * rows + 0.7, caption)
     chance = 1 / len(subject.class_names)
     heights = (2.6, 1) * rows
-    figure.set_layout_engine("constrained", hspace=0, h_pad=0.02)
+    figure.set_layout_engine("constrained", hspace=0)
     axes = figure.subplots(2 * rows, _COLUMNS, gridspec_kw={"height_ratios": heights})
     for number, name in enumerate(names):
         row, column = divmod(number, _COLUMNS)

@@ -73,28 +73,34 @@ def evaluate_robustness(
     subject = _first(subject, num_images)
     run = run_directory.RunDirectory(workdir)
     before = _read(run.path / FILE_NAME)
-    show = functools.partial(Progress, show_bar=progress)
     facts = _facts(run, checkpoint, seed, split)
     report = {}
     for name in SUITES if suite == ALL else (suite,):
         problem = _why_not(name, subject, is_other_data="dataset" in data_options)
-        if problem is not None:
-            if suite != ALL:
-                raise problem
+        if problem is None:
+            asked = subject
+            if name == "adversarial" and num_images is None:
+                asked = _first(subject, min(NUM_ATTACKED, len(subject.split)))
+            found = SUITES[name](asked, functools.partial(Progress, show_bar=progress))
+            report[name] = _facts_of_images(asked) | facts | found
+        elif suite == ALL:
             _logger.warning("%s is left out: %s", name, problem)
-            continue
-        asked = subject
-        if name == "adversarial" and num_images is None:
-            asked = _first(subject, min(NUM_ATTACKED, len(subject.split)))
-        report[name] = _facts_of_images(asked) | facts | SUITES[name](asked, show)
+        else:
+            raise problem
     run_directory.write_atomically(
         run.path / FILE_NAME, json.dumps(before | report, indent=2) + "\n"
     )
     if "corruptions" in report:
-        caption = figures.describe_source(run=str(workdir), step=facts["step"])
-        figure = robustness_figure.draw_robustness(report, subject, caption=caption)
-        figures.save(figure, picture_path(run.path))
+        _draw(report, subject, run, facts["step"])
     return report
+
+
+def _draw(
+    report: dict[str, Any], subject: Subject, run: run_directory.RunDirectory, step: int
+) -> None:
+    caption = figures.describe_source(run=run.path.absolute().name, step=step)
+    figure = robustness_figure.draw_robustness(report, subject, caption=caption)
+    figures.save(figure, picture_path(run.path))
 
 
 def picture_path(workdir: pathlib.Path) -> pathlib.Path:
