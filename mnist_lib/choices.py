@@ -55,6 +55,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "strategy": ("default", "one_device", "mirrored", "multi_worker_mirrored"),
     "summaries": ("none", "scalars", "default", "full"),
     "checkpoint": ("last", "best"),
+    "suite": ("calibration", "corruptions", "alphabets", "adversarial", "all"),
     "projection": ("pca", "tsne"),
     "background": ("auto", "light", "dark"),
     "figure": (

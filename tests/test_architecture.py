@@ -20,7 +20,7 @@ FLOORS = [
     {"training"},
     {"inspection"},
     {"runs"},
-    {"parity", "studies", "serving"},
+    {"parity", "studies", "serving", "robustness"},
     {"commands"},
     {"__main__"},
 ]

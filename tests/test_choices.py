@@ -10,6 +10,7 @@ from mnist_lib.commands import figure_sources
 from mnist_lib.datasets import catalog
 from mnist_lib.inspection import figures, summaries
 from mnist_lib.models import activations
+from mnist_lib.robustness import report_tables, suites
 from mnist_lib.serving import pictures
 from mnist_lib.serving.exports import formats
 from mnist_lib.training import augmentation, losses, optimizers
@@ -60,6 +61,7 @@ BUILDERS = {
     ),
     "summaries": _summaries,
     "checkpoint": _load_from_nothing,
+    "suite": lambda name, _: name == suites.ALL or (suites.SUITES[name], report_tables.PRINT[name]),
     "projection": _project,
     "background": lambda name, _: pictures.find_digit(_bar(on=name), background=name),
     "export_format": lambda name, _: formats.FORMATS[name],

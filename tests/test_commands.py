@@ -125,6 +125,8 @@ def test_flags_come_from_files_too(tmp_path):
         (["evaluate"], "--workdir: name the directory of a run, such as runs/mine"),
         (["evaluate", "--workdir=x", "--split=dev"], "--split: 'dev' is not one of train, "),
         (["evaluate", "--workdir=x", "--checkpoint=first"], "--checkpoint: 'first' is not one"),
+        (["evaluate", "--workdir=x", "--suite=fog"], "--suite: 'fog' is not one of calibration, "),
+        (["evaluate", "--workdir=x", "--suite_images=3"], "--suite: name the one that --suite_im"),
         (["export", "--format=onnx"], "--workdir: name the directory of a run, such as runs/mine"),
         (["export", "--workdir=x"], "--format: name one of saved_model, keras, litert, "),
         (["export", "--workdir=x", "--format=h5"], "--format: 'h5' is not one of saved_model, "),

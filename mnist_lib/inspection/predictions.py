@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -92,6 +93,33 @@ def predict_split(
         autograph=False,
         reduce_retracing=True,
     )
-    starts = range(0, len(split), _BATCH_SIZE)
-    parts = [forward(tf.constant(split.images[i : i + _BATCH_SIZE])).numpy() for i in starts]
-    return Predictions(split, np.concatenate(parts), tuple(class_names), dataset)
+    probabilities = _in_batches(forward, split.images, _BATCH_SIZE)
+    return Predictions(split, probabilities, tuple(class_names), dataset)
+
+
+def logits_function(
+    model: keras.Model, batch_size: int = _BATCH_SIZE
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns a function, traced once, of images as the model takes them to their logits.
+
+    Args:
+      model: of images to logits `[N, C]`.
+      batch_size: images that are shown at once.
+
+    Returns:
+      A function of images `[N, H, W, C]` to float32 `[N, C]`.
+    """
+    (image,) = model.inputs
+    forward = tf.function(
+        lambda batch: tf.cast(model(batch, training=False), tf.float32),
+        autograph=False,
+        input_signature=[tf.TensorSpec(image.shape, image.dtype)],
+    )
+    return lambda images: _in_batches(forward, images, batch_size)
+
+
+def _in_batches(forward: Callable, images: np.ndarray, batch_size: int) -> np.ndarray:
+    starts = range(0, len(images), batch_size)
+    return np.concatenate(
+        [forward(tf.constant(images[start : start + batch_size])).numpy() for start in starts]
+    )

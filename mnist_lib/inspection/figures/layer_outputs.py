@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -54,6 +57,36 @@ def tensors_of(model: keras.Model, layer: keras.layers.Layer, side: str) -> list
     if len(tensors) != 1:
         raise errors.ConfigError("model", f"{layer.name} of {model.name} has several {side}s")
     return tensors
+
+
+def split_at_floats(
+    model: keras.Model,
+) -> tuple[Callable[[Any], tf.Tensor], Callable[[tf.Tensor], tf.Tensor]]:
+    """Divides a model where its image first is of floats, by which a gradient can be taken.
+
+    Args:
+      model: a functional model of images to logits `[N, C]`.
+
+    Returns:
+      Functions: images `[N, H, W, C]` to the floats, of the same shape (of a model that takes
+      floats the images themselves), and those to logits; as in evaluation.
+
+    Raises:
+      ConfigError: the model takes no images, or its first floats are none.
+    """
+    image_shape(model)
+    if keras.backend.is_float_dtype(model.inputs[0].dtype):
+        return tf.convert_to_tensor, functools.partial(model, training=False)
+    first = next(
+        tensor
+        for layer in model.layers
+        for tensor in tensors_of(model, layer, "output")
+        if keras.backend.is_float_dtype(tensor.dtype)
+    )
+    if len(first.shape) != 4:
+        raise errors.ConfigError("model", f"{model.name} makes no image of its input")
+    parts = keras.Model(model.inputs[0], first), keras.Model(first, model.outputs[0])
+    return functools.partial(parts[0], training=False), functools.partial(parts[1], training=False)
 
 
 def kind(layer: keras.layers.Layer) -> str:

@@ -9,7 +9,6 @@ import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from mnist_lib import errors
 from mnist_lib.datasets.splits import Split
 from mnist_lib.inspection.figures import digits, image_grids, layer_outputs, style
 
@@ -30,23 +29,11 @@ def input_gradients(model: keras.Model, images: np.ndarray) -> tuple[np.ndarray,
 
     Simonyan et al. 2014, Deep inside convolutional networks, section 3.
     """
-    layer_outputs.image_shape(model)
-    if keras.backend.is_float_dtype(model.inputs[0].dtype):
-        scaled, rest = tf.convert_to_tensor(images), model
-    else:
-        first = next(
-            tensor
-            for layer in model.layers
-            for tensor in layer_outputs.tensors_of(model, layer, "output")
-            if keras.backend.is_float_dtype(tensor.dtype)
-        )
-        if len(first.shape) != 4:
-            raise errors.ConfigError("model", f"{model.name} makes no image of its input")
-        scaled = keras.Model(model.inputs[0], first)(images, training=False)
-        rest = keras.Model(first, model.outputs[0])
+    to_floats, rest = layer_outputs.split_at_floats(model)
+    scaled = to_floats(images)
     with tf.GradientTape() as tape:
         tape.watch(scaled)
-        best = tf.reduce_max(logits := rest(scaled, training=False), axis=-1)
+        best = tf.reduce_max(logits := rest(scaled), axis=-1)
     gradients = tf.cast(tape.gradient(best, scaled), tf.float32)
     return gradients.numpy(), tf.argmax(logits, -1).numpy()
 
