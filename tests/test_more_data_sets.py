@@ -141,7 +141,7 @@ def test_26_classes_go_all_the_way(letters_dir, tmp_path):
     drawn = figures.draw_confusion(said)
     texts = {text.get_text() for axes in drawn.axes for text in axes.get_xticklabels()}
     assert texts >= {"A", "Z"}
-    page = mnist_lib.export(runs[0], tmp_path / "page.html", format="html")
+    page = mnist_lib.export(runs[0], "html", tmp_path / "page.html", data=data)
     assert page["class_names"] == list(LETTERS.class_names)
     compared = mnist_lib.compare_runs(runs)
     assert compared.dataset == "emnist/letters"
