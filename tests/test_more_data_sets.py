@@ -22,6 +22,7 @@ from mnist_lib.datasets import (
     preparation,
 )
 from mnist_lib.inspection import figures, predictions
+from mnist_lib.studies import compare
 
 LETTERS = catalog.CATALOG["emnist/letters"]
 # In the files, and of them in use: TFDS reads the first ones.
@@ -143,7 +144,7 @@ def test_26_classes_go_all_the_way(letters_dir, tmp_path):
     assert texts >= {"A", "Z"}
     page = mnist_lib.export(runs[0], "html", tmp_path / "page.html", data=data)
     assert page["class_names"] == list(LETTERS.class_names)
-    compared = mnist_lib.compare_runs(runs)
+    compared = compare.compare_runs(runs)
     assert compared.dataset == "emnist/letters"
     assert compared.runs[0].undisputed is None
 
