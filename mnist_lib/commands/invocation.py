@@ -16,7 +16,7 @@ import types
 
 COMMANDS = (
     *("train", "evaluate", "predict", "export", "demo"),
-    *("runs", "compare", "prepare_data", "launch", "visualize"),
+    *("runs", "compare", "suspects", "prepare_data", "launch", "visualize"),
 )
 
 

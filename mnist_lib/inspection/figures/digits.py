@@ -82,8 +82,9 @@ def draw_labels(
         axes = figure.add_subplot(len(labels), 1, row + 1)
         counts = np.bincount(values, minlength=len(class_names))
         bars = axes.bar(class_names, counts, color=style.COLOURS[row % len(style.COLOURS)])
-        upright = {} if len(class_names) <= _MOST_LEVEL_COUNTS else {"rotation": 90}
-        axes.bar_label(bars, [f"{count:,}" for count in counts], padding=2, fontsize=9, **upright)
+        upright = len(class_names) > _MOST_LEVEL_COUNTS
+        texts = [f"{count:,}" for count in counts]
+        axes.bar_label(bars, texts, padding=2, fontsize=9, rotation=90 if upright else 0)
         mean = f"{counts.mean():,.0f} of a label in the mean"
         axes.set(title=f"{name}: {len(values):,} images, {mean}", ylabel="images")
         axes.yaxis.set_major_formatter("{x:,.0f}")
