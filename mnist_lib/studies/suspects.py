@@ -1,8 +1,5 @@
 """Finds training images whose label is likely wrong, by networks that have not seen them.
 
-    found = find_suspects(config, "runs/suspects", num_folds=5)
-    found.suspects[0].number       # in the original files, the most suspect first
-
 The training images are cut into folds, each a stratified part; for each fold an ordinary run
 in a folder of its own is trained on all others, with the fold for its validation split. Nothing is
 chosen by it: its last checkpoint says what it thinks of the fold.
