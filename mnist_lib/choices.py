@@ -41,7 +41,10 @@ OPTIMIZER_OPTIONS: dict[str, tuple[str, ...]] = {
 
 # By the name of the argument, flag or `TrainConfig` field that takes them.
 NAMES: dict[str, tuple[str, ...]] = {
-    "dataset": (AUTO, "mnist", "synthetic_digits", "fashion_mnist", "kmnist"),
+    "dataset": (
+        *(AUTO, "mnist", "synthetic_digits", "fashion_mnist", "kmnist", "qmnist"),
+        *("emnist/digits", "emnist/letters", "emnist/balanced", "emnist/mnist"),
+    ),
     "split": ("train", "validation", "test"),
     "augmentation": ("none", "affine", "elastic", "cutout", "full", "rotate_shift"),
     "model": tuple(MODEL_OPTIONS),

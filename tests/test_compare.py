@@ -112,6 +112,7 @@ def test_disputed_test_images_of_mnist_are_left_out_of_a_second_count(folder, sm
         is_right = bool(predicted[47] == test.labels[47])
         assert run.undisputed.num_examples == 202
         assert run.undisputed.num_correct == run.all_images.num_correct - is_right
+        assert run.num_disputes == (not is_right)
     other = mnist_lib.ImageDataset("kmnist", small_dataset.train, small_dataset.validation, test)
     assert compare.compare_runs(runs, data=other).runs[0].undisputed is None
 

@@ -30,7 +30,7 @@ _HELP = {
     "Data": {
         "dataset": _names("dataset"),
         "data_dir": "where TFDS keeps prepared data (default: ~/tensorflow_datasets)",
-        "manual_dir": "where the original files are: four .gz, the same unpacked, or <name>.npz",
+        "manual_dir": "where the original files are: as published, unpacked, or <name>.npz",
         "download": "download the original files if nothing else has them",
         "validation_size": "training images held out for validation; 0 trains on all",
         "train_size": "training images to use, a stratified choice (default: all)",

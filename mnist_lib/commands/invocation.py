@@ -16,7 +16,7 @@ import types
 
 COMMANDS = (
     *("train", "evaluate", "predict", "export", "demo"),
-    *("runs", "compare", "study", "prepare_data", "launch", "visualize"),
+    *("runs", "compare", "study", "suspects", "prepare_data", "launch", "visualize"),
 )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import pathlib
 import threading
 import urllib.parse
@@ -11,8 +10,8 @@ import urllib.parse
 import requests
 import tenacity
 
-from mnist_lib import bounded, errors, os_errors
-from mnist_lib.datasets import arrival, catalog, originals
+from mnist_lib import errors, os_errors
+from mnist_lib.datasets import archives, arrival, catalog, original_formats, originals
 from mnist_lib.progress import Progress
 
 _PROBE_TIMEOUT_SECONDS = 5.0
@@ -35,14 +34,15 @@ def download_originals(info: catalog.DatasetInfo, folder: pathlib.Path) -> pathl
 
 
 def _download(info: catalog.DatasetInfo, folder: pathlib.Path) -> pathlib.Path:
-    for file in info.files:
+    for file in info.published:
         path = folder / file.name
-        if _is_there(path, file):
+        if _is_there(info, file, path):
             continue
+        most = file.num_bytes or original_formats.most_bytes(info, file)
         partial = path.with_name(file.name + ".part")
         try:
-            _fetch(f"{info.url}{file.name}", file, partial)
-            originals.verify_gzip(info, file, partial)
+            _fetch(f"{info.url}{file.name}", file, most, partial)
+            _verify(info, file, partial)
             partial.replace(path)
         except requests.RequestException as error:
             raise errors.DataNotFoundError(
@@ -54,12 +54,19 @@ def _download(info: catalog.DatasetInfo, folder: pathlib.Path) -> pathlib.Path:
     return folder
 
 
-def _is_there(path: pathlib.Path, file: catalog.SourceFile) -> bool:
+def _is_there(info: catalog.DatasetInfo, file: catalog.SourceFile, path: pathlib.Path) -> bool:
     try:
-        content = bounded.read_file(path, file.num_bytes)
-    except (ValueError, FileNotFoundError):
+        _verify(info, file, path)
+    except (errors.CorruptDataError, FileNotFoundError):
         return False
-    return hashlib.sha256(content).hexdigest() == file.sha256
+    return True
+
+
+def _verify(info: catalog.DatasetInfo, file: catalog.SourceFile, path: pathlib.Path) -> None:
+    if file is info.archive:
+        archives.verify(file, path)
+    else:
+        originals.verify_gzip(info, file, path)
 
 
 def _may_pass(error: BaseException) -> bool:
@@ -76,19 +83,19 @@ def _may_pass(error: BaseException) -> bool:
     wait=tenacity.wait_exponential(multiplier=0.5),
     reraise=True,
 )
-def _fetch(url: str, file: catalog.SourceFile, path: pathlib.Path) -> None:
+def _fetch(url: str, file: catalog.SourceFile, most: int, path: pathlib.Path) -> None:
     path.unlink(missing_ok=True)  # also a link, which is not to be followed
     with (
-        contextlib.closing(Progress(file.num_bytes // 1000, description=f"{file.name}, kB")) as bar,
+        contextlib.closing(Progress(most // 1000, description=f"{file.name}, kB")) as bar,
         contextlib.closing(arrival.receive(url)) as pieces,
         path.open("xb") as stream,
     ):
         for piece in pieces:
             stream.write(piece)
             bar.update(stream.tell() // 1000)
-            if stream.tell() > file.num_bytes:
+            if stream.tell() > most:
                 raise errors.CorruptDataError(
-                    f"{url}: goes on after the {file.num_bytes} bytes that {file.name} has, and "
+                    f"{url}: goes on after the {most} bytes that {file.name} can have, and "
                     "is not read further. Run again, or pass the original files as --manual_dir."
                 )
 
@@ -98,7 +105,7 @@ def download_problem(info: catalog.DatasetInfo) -> str | None:
 
     In a thread of its own, because no time limit covers the resolution of names.
     """
-    url = f"{info.url}{info.files[-1].name}"
+    url = f"{info.url}{info.published[-1].name}"
     answers: list[str | None] = []
 
     def ask() -> None:

@@ -24,16 +24,19 @@ def numbers_as_stored(info: catalog.DatasetInfo, split: str) -> np.ndarray:
       split: `"train"` or `"test"`.
 
     Returns:
-      int64 `[N]`, a permutation of `range(N)`.
+      int64 `[N]`, a permutation of `range(N)`; of the test split of QMNIST, which begins in
+      the middle of a file, one of `range(10_000, 60_000)`.
     """
-    num_examples = info.num_train if split == "train" else info.num_test
+    first, num_examples = (
+        (0, info.num_train) if split == "train" else (info.first_test, info.num_test)
+    )
     if info.url is None:
         return np.arange(num_examples)
-    return _shuffled(split, num_examples)
+    return _shuffled(split, first, num_examples)
 
 
 @functools.cache
-def _shuffled(split: str, num_examples: int) -> np.ndarray:
+def _shuffled(split: str, first: int, num_examples: int) -> np.ndarray:
     salted = hashlib.md5(split.encode(), usedforsecurity=False)
 
     def rank(number: int) -> bytes:
@@ -41,7 +44,7 @@ def _shuffled(split: str, num_examples: int) -> np.ndarray:
         digest.update(str(number).encode())
         return digest.digest()
 
-    numbers = np.array(sorted(range(num_examples), key=rank))
+    numbers = np.array(sorted(range(first, first + num_examples), key=rank))
     numbers.setflags(write=False)  # it is shared
     return numbers
 

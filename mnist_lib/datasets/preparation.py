@@ -127,7 +127,10 @@ def _prepare(
                 _logger.info("Preparing %s in %s, once", info.name, directory)
                 start = time.monotonic()
                 if source == "download":
-                    files = downloads.download_originals(info, root / "downloads" / info.name)
+                    files = downloads.download_originals(info, root / "downloads" / info.family)
+                    if info.archive is not None:
+                        staging = stack.enter_context(os_errors.temporary_folder())
+                        files = originals.collect_originals(info, files, staging)
                 _build_with_tfds(info, root, files)
                 _logger.info("Prepared %s in %.0f s", info.name, time.monotonic() - start)
     return open_prepared(info, directory, source)
@@ -140,12 +143,13 @@ def _is_prepared(directory: pathlib.Path) -> bool:
 
 @contextlib.contextmanager
 def _preparation_lock(root: pathlib.Path, info: catalog.DatasetInfo) -> Iterator[None]:
-    """Lets one process at a time prepare `info`; the others wait for it."""
+    """Lets one process at a time prepare `info`, or another of its family; the others wait."""
     with os_errors.writing(root, "Pass a writable --data_dir."):
         root.mkdir(parents=True, exist_ok=True)
-    path = root / f".{info.name}-{info.version}.lock"
-    written = (path, *(root / name for name in (info.name, f"{info.name}/{info.version}")))
-    for link in (*written, root / "downloads", root / "downloads" / info.name):
+    path = root / f".{info.family}-{info.version}.lock"
+    folders = (info.family, info.name, f"{info.name}/{info.version}")
+    written = (path, *(root / name for name in folders))
+    for link in (*written, root / "downloads", root / "downloads" / info.family):
         if link.is_symlink():
             raise errors.OutputError(
                 f"{link}: is a symbolic link, through which nothing is written. Pass the folder "
@@ -172,8 +176,9 @@ def _build_with_tfds(
 
     from mnist_lib.datasets import stored_splits
 
-    unpacked_prefix = f".unpacked-{info.name}-"
-    progress = Progress(info.num_train + info.num_test, description=f"Preparing {info.name}")
+    unpacked_prefix = f".unpacked-{info.family}-"
+    num_images = info.num_train + info.num_test
+    progress = Progress(num_images, description=f"Preparing {info.name}")
     try:
         # What a killed process has left; the lock says that nobody else is at work.
         for left_over in (
@@ -208,8 +213,8 @@ def _build_with_tfds(
         ):
             raise errors.OutputError(f"{failed} Pass a writable --data_dir.") from error
         raise errors.StorageError(
-            f"{failed} Free some space (about 150 MB are needed) and run again; nothing "
-            "half-written is used."
+            f"{failed} Free some space (about {num_images / 470:.0f} MB are needed) and run again; "
+            "nothing half-written is used."
         ) from error
     built = open_prepared(info, root / info.name / info.version, "generated")
     for split in built.shards:  # what was prepared is noted, and the copies are made
@@ -222,6 +227,10 @@ def _builder(info: catalog.DatasetInfo, root: pathlib.Path):
         from mnist_lib.datasets import synthetic_builder
 
         return synthetic_builder.SyntheticDigits(data_dir=root)
+    if info is catalog.QMNIST:
+        from mnist_lib.datasets import qmnist_builder
+
+        return qmnist_builder.Qmnist(data_dir=root)
     import tensorflow_datasets as tfds
 
     return tfds.builder(f"{info.name}:{info.version}", data_dir=root)

@@ -104,7 +104,7 @@ def _read_shards(
             if len(lengths) > _MOST_SHARDS:
                 raise ValueError(f"{name} has {len(lengths)} shards, more than {_MOST_SHARDS}")
             paths = [
-                directory / f"{info.name}-{name}.tfrecord-{i:05d}-of-{len(lengths):05d}"
+                directory / f"{info.family}-{name}.tfrecord-{i:05d}-of-{len(lengths):05d}"
                 for i in range(len(lengths))
             ]
             shards[name] = tuple(map(Shard, paths, lengths))

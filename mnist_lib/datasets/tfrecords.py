@@ -18,12 +18,15 @@ _LONGEST_RECORD = 2**14  # ten times an image that cannot be compressed
 _PNG_BEGINS = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">II", *IMAGE_SHAPE[:2])
 
 
-def read_shard(shard: Shard, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+def read_shard(
+    shard: Shard, num_classes: int, first_label: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """Decodes one shard and checks that it is all there.
 
     Args:
       shard: the file and the number of its examples, N.
-      num_classes: labels must be in [0, num_classes).
+      num_classes: labels must be in [first_label, first_label + num_classes).
+      first_label: the least label.
 
     Returns:
       `(images, labels)`: uint8 `[N, 28, 28, 1]` and int32 `[N]`, in the order stored.
@@ -63,11 +66,12 @@ def read_shard(shard: Shard, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
             f"{shard.path}: holds {end} examples{' or more' if end > position else ''}, "
             f"expected {shard.num_examples}. {rebuild}."
         )
-    wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
+    last_label = first_label + num_classes - 1
+    wrong = np.flatnonzero((labels < first_label) | (labels > last_label))
     if wrong.size:
         raise errors.CorruptDataError(
             f"{shard.path}: label {labels[wrong[0]]} of example {wrong[0]} is not in "
-            f"[0, {num_classes - 1}]. {rebuild}."
+            f"[{first_label}, {last_label}]. {rebuild}."
         )
     return images, labels.astype(np.int32)
 

@@ -13,7 +13,13 @@ from mnist_lib.datasets import catalog
 
 _GZIP_MAGIC = b"\x1f\x8b"
 # torchvision's folders below its root, `<name>/raw`.
-_TORCHVISION = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST"}
+_TORCHVISION = {
+    "mnist": "MNIST",
+    "fashion_mnist": "FashionMNIST",
+    "kmnist": "KMNIST",
+    "qmnist": "QMNIST",
+    "emnist": "EMNIST",
+}
 _MOST_NAMED = 8  # of the files in a folder
 
 
@@ -27,15 +33,20 @@ def find(info: catalog.DatasetInfo, folder: pathlib.Path) -> dict[str, pathlib.P
     Returns:
       Published name to path, of those that are there.
     """
-    below = _TORCHVISION.get(info.name, info.name)
-    places = (folder, folder / "raw", folder / below / "raw", folder / below)
     found: dict[str, pathlib.Path] = {}
-    for place in places:
+    for place in places(info, folder):
         for file in info.files:
             candidates = (path for path in _names(place, file.name) if path.is_file())
             if (path := next(candidates, None)) is not None:
                 found.setdefault(file.name, path)
     return found
+
+
+def places(info: catalog.DatasetInfo, folder: pathlib.Path) -> tuple[pathlib.Path, ...]:
+    """Returns where in a folder the files, or the archive of them, may lie."""
+    below = folder / _TORCHVISION.get(info.family, info.family)
+    found = (folder, folder / "raw", below / "raw", below)
+    return found if info.archive is None else (*found, *(place / "gzip" for place in found))
 
 
 def _names(place: pathlib.Path, published: str) -> Iterator[pathlib.Path]:

@@ -166,6 +166,7 @@ def _compared(
         path=str(run.path),
         all_images=comparison.count_correct(said.is_correct),
         undisputed=undisputed,
+        num_disputes=int((~said.is_correct[disputed]).sum()) if disputed.any() else None,
         loss=float(-np.log(np.maximum(of_label, least).astype(np.float64)).mean()),
         calibration_error=bins.error,
         num_parameters=(run.read_results() or {}).get("num_parameters"),

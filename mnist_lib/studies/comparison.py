@@ -38,6 +38,8 @@ class ComparedRun:
       all_images: how many it predicts right.
       undisputed: likewise, without `predictions.DISPUTED_TEST_IMAGES`; None for images
         that are not the test images of MNIST.
+      num_disputes: of the images that are left out there, how many it does not predict as
+        labelled; None likewise.
       loss: the mean cross-entropy of its probabilities, whatever loss it was trained with; one
         below the least normal float32 counts as that, so that no image adds more than 87.3.
       calibration_error: the expected one, in bins of equal width; in [0, 1].
@@ -50,6 +52,7 @@ class ComparedRun:
     path: str
     all_images: CorrectCount
     undisputed: CorrectCount | None
+    num_disputes: int | None
     loss: float
     calibration_error: float
     num_parameters: int | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 
 import rich.box
@@ -40,6 +41,7 @@ def print_comparison(comparison: RunComparison) -> None:
             ]
         )
     print_rows(title, columns, rows, num_text=1)
+    _print_disputes(comparison)
     _print_settings(comparison)
     pairs = [
         [
@@ -56,6 +58,18 @@ def print_comparison(comparison: RunComparison) -> None:
         "Differences are in points. These networks are what is tested; whether a setting\n"
         "is better takes several seeds."
     )
+
+
+def _print_disputes(comparison: RunComparison) -> None:
+    disputing = [run for run in comparison.runs if run.undisputed is not None]
+    if not disputing:
+        return
+    first = disputing[0]
+    assert first.undisputed is not None
+    count = first.all_images.num_examples - first.undisputed.num_examples
+    said = ", ".join(f"{run.name} {run.num_disputes}" for run in disputing)
+    text = f"Predicted otherwise of the {count} images whose label people dispute: {said}."
+    print(textwrap.fill(text, 80) + "\n")
 
 
 def _print_settings(comparison: RunComparison) -> None:

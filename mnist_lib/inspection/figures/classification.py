@@ -13,7 +13,7 @@ from mnist_lib.inspection.figures import digits, image_grids, style
 from mnist_lib.inspection.predictions import Predictions
 
 _COLUMNS = 8
-_MOST_CLASSES = 40  # of which counts in cells can be read
+_MOST_CLASSES = 47  # of which counts in cells can be read: those of EMNIST balanced
 
 
 @style.styled

@@ -15,6 +15,7 @@ from mnist_lib.inspection.figures import image_grids, style
 from mnist_lib.training import augmentation
 
 _SIZE = 28
+_MOST_LEVEL_COUNTS = 20  # of more bars, numbers of images would run into each other
 
 
 def value_limits(split: Split) -> dict[str, Any]:
@@ -81,11 +82,13 @@ def draw_labels(
         axes = figure.add_subplot(len(labels), 1, row + 1)
         counts = np.bincount(values, minlength=len(class_names))
         bars = axes.bar(class_names, counts, color=style.COLOURS[row % len(style.COLOURS)])
-        axes.bar_label(bars, [f"{count:,}" for count in counts], padding=2, fontsize=9)
+        upright = len(class_names) > _MOST_LEVEL_COUNTS
+        texts = [f"{count:,}" for count in counts]
+        axes.bar_label(bars, texts, padding=2, fontsize=9, rotation=90 if upright else 0)
         mean = f"{counts.mean():,.0f} of a label in the mean"
         axes.set(title=f"{name}: {len(values):,} images, {mean}", ylabel="images")
         axes.yaxis.set_major_formatter("{x:,.0f}")
-        axes.margins(x=0.01, y=0.15)
+        axes.margins(x=0.01, y=0.3 if upright else 0.15)
     axes.set_xlabel("label")
     return figure
 

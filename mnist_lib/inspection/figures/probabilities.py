@@ -11,6 +11,8 @@ from mnist_lib.inspection.figures import style
 from mnist_lib.inspection.precision_recall import PrecisionRecall, precision_recall
 from mnist_lib.inspection.predictions import Predictions
 
+_MOST_IN_A_COLUMN = 20  # of the legend
+
 
 @style.styled
 def draw_reliability(predictions: Predictions, *, caption: str = "") -> Figure:
@@ -91,7 +93,8 @@ def draw_precision_recall(predictions: Predictions, *, caption: str = "") -> Fig
       predictions: of one split; classes without images are left out.
       caption: a line below.
     """
-    figure = style.new_figure(9, 5.4, caption)
+    columns = -(-len(predictions.class_names) // _MOST_IN_A_COLUMN)
+    figure = style.new_figure(7.5 + 1.5 * columns, 5.4, caption)
     axes = figure.add_subplot()
     curves = {
         index: precision_recall(
@@ -116,6 +119,7 @@ def draw_precision_recall(predictions: Predictions, *, caption: str = "") -> Fig
         title=f"average precision\n(mean {mean:.4f})",
         loc="outside right center",
         handlelength=3,
+        ncols=columns,
     )
     left, bottom = _corner(list(curves.values()))
     axes.set(xlim=(left, 1 + 0.02 * (1 - left)), ylim=(bottom, 1 + 0.02 * (1 - bottom)))
