@@ -51,7 +51,7 @@ def rows(studies: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def table(found: Sequence[dict[str, Any]]) -> str:
     """Returns the table and the list of all seeds, in Markdown."""
     lines = [
-        "| recipe | parameters | images | seeds | mean ± sd | 95 % interval of the mean | lowest | seconds |",
+        "| recipe | parameters | images | seeds | mean ± sd | 95 % interval | lowest | seconds |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in found:

@@ -184,7 +184,13 @@ def arrays_path(small_dataset, tmp_path_factory) -> str:
 
 @pytest.mark.parametrize(
     "name",
-    ["mirrored", *(pytest.param(n, marks=pytest.mark.slow) for n in ("fit", "orbit", "pytorch", "pytorch_compiled", "jax"))],
+    [
+        "mirrored",
+        *(
+            pytest.param(n, marks=pytest.mark.slow)
+            for n in ("fit", "orbit", "pytorch", "pytorch_compiled", "jax")
+        ),
+    ],
 )
 def test_a_contender_learns_in_a_process_of_its_own(name, arrays_path, tmp_path, monkeypatch):
     _skip_unless_installed(name)

@@ -35,10 +35,15 @@ def _study(name: str, seconds: float, accuracies: list[float], **fields) -> dict
 
 
 def test_rows_are_in_the_order_of_seconds_and_show_every_seed():
-    found = results.rows([_study("slow", 20.04, [0.9951, 0.9957]), _study("fast", 1, [0.99, 0.991])])
+    found = results.rows(
+        [_study("slow", 20.04, [0.9951, 0.9957]), _study("fast", 1, [0.99, 0.991])]
+    )
     text = results.table(found)
     assert [row["name"] for row in found] == ["fast", "slow"]
-    assert "| `slow` | 1,234 | 60,000 | 2 | **99.540** ± 0.050 | 99.44 to 99.64 | 99.51 | 20.0 |" in text
+    assert (
+        "| `slow` | 1,234 | 60,000 | 2 | **99.540** ± 0.050 | 99.44 to 99.64 | 99.51 | 20.0 |"
+        in text
+    )
     assert "--recipe=fast --seeds=0:2 --validation_size=0`: 99.00, 99.10" in text
 
 

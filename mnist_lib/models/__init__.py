@@ -25,7 +25,7 @@ _keras_settings_lock = threading.RLock()
 
 
 # The modules of models that are not alone in theirs.
-_MODULES = {name: "unpooled_cnns" for name in ("m3", "m5", "m7")}
+_MODULES = dict.fromkeys(("m3", "m5", "m7"), "unpooled_cnns")
 
 
 def check_options(
@@ -95,7 +95,9 @@ def build_model(
     runtime.check_not_forked()
     given = {"activation": activation, "pooling": pooling, "dropout": dropout, "width": width}
     options = {option: value for option, value in given.items() if value is not None}
-    build = getattr(importlib.import_module(f"mnist_lib.models.{_MODULES.get(name, name)}"), f"build_{name}")
+    build = getattr(
+        importlib.import_module(f"mnist_lib.models.{_MODULES.get(name, name)}"), f"build_{name}"
+    )
     with keras_settings(mixed_precision):
         try:
             return build(
