@@ -78,29 +78,33 @@ def evaluate_robustness(
     for name in SUITES if suite == ALL else (suite,):
         problem = _why_not(name, subject, is_other_data="dataset" in data_options)
         if problem is None:
-            asked = subject
-            if name == "adversarial" and num_images is None:
-                asked = _first(subject, min(NUM_ATTACKED, len(subject.split)))
+            is_long = name == "adversarial" and num_images is None
+            asked = _first(subject, min(NUM_ATTACKED, len(subject.split)) if is_long else None)
             found = SUITES[name](asked, functools.partial(Progress, show_bar=progress))
             report[name] = _facts_of_images(asked) | facts | found
         elif suite == ALL:
             _logger.warning("%s is left out: %s", name, problem)
         else:
             raise problem
+    _record(before, report, subject, run)
+    return report
+
+
+def _record(
+    before: dict[str, Any],
+    report: dict[str, Any],
+    subject: Subject,
+    run: run_directory.RunDirectory,
+) -> None:
+    """Writes what was found beside what other suites have left, and draws the corruptions."""
     run_directory.write_atomically(
         run.path / FILE_NAME, json.dumps(before | report, indent=2) + "\n"
     )
     if "corruptions" in report:
-        _draw(report, subject, run, facts["step"])
-    return report
-
-
-def _draw(
-    report: dict[str, Any], subject: Subject, run: run_directory.RunDirectory, step: int
-) -> None:
-    caption = figures.describe_source(run=run.path.absolute().name, step=step)
-    figure = robustness_figure.draw_robustness(report, subject, caption=caption)
-    figures.save(figure, picture_path(run.path))
+        step = report["corruptions"]["step"]
+        caption = figures.describe_source(run=run.path.absolute().name, step=step)
+        figure = robustness_figure.draw_robustness(report, subject, caption=caption)
+        figures.save(figure, picture_path(run.path))
 
 
 def picture_path(workdir: pathlib.Path) -> pathlib.Path:
