@@ -7,7 +7,7 @@
 
 Each contender lives in a process of its own, set up as its users would set it up,
 and waits between its turns. The peers' code is in files of its own: `keras_fit`,
-`orbit_loop`, `pytorch_loop`; nothing but these needs what is not installed with
+`orbit_loop`, `pytorch_loop`, `jax_loop`; nothing but these needs what is not installed with
 mnist_lib. An arrow points down only:
 
     command -> flags, page, terminal -> suite, tables
@@ -16,6 +16,7 @@ mnist_lib. An arrow points down only:
       -> turns -> workers, arrays, contenders, settings, load, tasks
     gpu_check -> comparison, page, terminal
     soak -> process_growth, page, terminal
-    child (what a worker's process runs) -> ours, keras_fit, orbit_loop, pytorch_loop, device_checks
+    child (what a worker's process runs) -> ours, keras_fit, orbit_loop, pytorch_loop,
+         jax_loop, device_checks
       -> arrays, tasks
 """

@@ -1,10 +1,10 @@
-"""Times the training loop against Keras fit, Orbit and PyTorch, interleaved in one run.
+"""Times the training loop against Keras fit, Orbit, PyTorch and JAX, interleaved in one run.
 
   python scripts/benchmark.py --model=mlp,cnn --batch_size=128,512
   python scripts/benchmark.py --measure=time_to_accuracy,overhead,startup
   python scripts/benchmark.py --suite --markdown=docs/benchmark.md --notes=docs/benchmark_notes.md
 
-Orbit and PyTorch are timed if they are installed. A report is made of all that was
+Orbit, PyTorch and JAX are timed if they are installed. A report is made of all that was
 measured; --output keeps it.
 """
 

@@ -221,6 +221,20 @@ def test_pytorch_networks_are_the_library_s():
     }
 
 
+def test_jax_networks_are_the_library_s():
+    _skip_unless_installed("jax")
+    code = (
+        "import json, jax, jax.numpy as jnp; from benchmarks.jax_loop import Network;"
+        "weights = lambda name: Network(name).init("
+        "jax.random.key(0), jnp.zeros([1, 28, 28, 1]), training=False);"
+        "print(json.dumps({name: sum(one.size for one in jax.tree.leaves(weights(name)))"
+        " for name in ('linear', 'mlp', 'lenet5', 'cnn')}))"
+    )
+    assert json.loads(_python(code)) == {
+        name: mnist_lib.build_model(name).count_params() for name in contenders.NETWORKS
+    }
+
+
 @pytest.mark.slow
 def test_contenders_are_compared_and_have_learned(prepared_data):
     options = {"name": prepared_data.name, "data_dir": str(prepared_data.data_dir)}
