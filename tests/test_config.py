@@ -176,7 +176,7 @@ def test_a_name_means_the_same_everywhere():
     assert recipes.recipe_of_model("fast_cnn") == recipes.recipe_of_model(None) == "fast"
     lenet5 = mnist_lib.TrainConfig(model="lenet5")
     assert (lenet5.epochs, lenet5.lr_schedule) == (10, "cosine")
-    assert mnist_lib.TrainConfig(model="fast_cnn").total_steps(55_000) == 220
+    assert mnist_lib.TrainConfig(model="fast_cnn").total_steps(55_000) == 270
 
 
 def test_what_belongs_to_a_replaced_value_goes_with_it():

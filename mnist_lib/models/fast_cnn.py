@@ -19,7 +19,7 @@ def build_fast_cnn(
     250,000 multiplications per image, a fiftieth of `cnn`: the outer two pixels, which
     hold 0.2 % of the ink of MNIST, are cut off, and convolutions of stride 2 stand for
     pooling (Springenberg et al. 2015). Batch normalisation (Ioffe and Szegedy 2015)
-    after the second and third layer allows the learning rate at which a few hundred steps are
+    after the second and third layer allows the learning rate at which 270 steps are
     enough; after the first, whose output is the largest, it costs more than it gives.
     """
     plan = layers.LayerPlan(seed)
