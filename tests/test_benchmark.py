@@ -627,7 +627,7 @@ def test_the_command_is_light_and_says_what_is_wrong(start):
     assert not {"tensorflow", "keras", "numpy"} & imported
     for flags, message in (
         (["--measure=speed"], "--measure: 'speed' is not one of train, time_to_accuracy"),
-        (["--contenders=jax"], "--contenders: 'jax' is not one of mirrored"),
+        (["--contenders=theano"], "--contenders: 'jax' is not one of mirrored"),
         (["--measure=startup", "--recipes=slow"], "--recipes: 'slow' is not one of fast"),
         (["--model=vgg"], "--model: 'vgg' is not one of linear"),
         (["--notes=x.md"], "--notes: go into the page of --markdown"),

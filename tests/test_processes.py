@@ -109,7 +109,9 @@ keras.saving.deserialize_keras_object(json.loads((folder / "rate.json").read_tex
 def test_keras_files_load_after_import_alone(saved_models, imports, load, more):
     done = run_python(_LOAD.format(imports=imports, load=load, more=more), saved_models)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "loaded 26\n"
+    num_models = len(list(saved_models.glob("*.keras")))
+    assert num_models > len(choices.MODEL_OPTIONS)
+    assert done.stdout == f"loaded {num_models}\n"
 
 
 def test_all_that_registers_itself_is_imported_after_keras():

@@ -76,7 +76,7 @@ def test_every_flag_of_the_contract_is_there():
         (["--batch_size=0"], "--batch_size: 0 must be at least 1"),
         (["--batch_size=70000"], "--batch_size: 70000 is larger than the 55000"),
         (["--model=vgg"], "--model: 'vgg' is not one of linear, mlp, lenet5, cnn"),
-        (["--recipe=quick"], "--recipe: 'quick' is not one of"),
+        (["--recipe=slow"], "--recipe: 'slow' is not one of"),
         (["--epochs=1", "--train_steps=10"], "give either --epochs or --train_steps"),
         (["--num_replicas=2", "--strategy=default"], "--num_replicas: 2 replicas need"),
         (["--model=mlp", "--pooling=max"], "--pooling: model mlp has none"),

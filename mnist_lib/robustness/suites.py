@@ -229,7 +229,7 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
       DataNotFoundError: it cannot be read.
     """
     try:
-        with os_errors.reading(path, "See that you may read it, or remove it."):
+        with os_errors.reading(path, "See that you may read it."):
             return bounded.checked_object(bounded.read_json(path)) if path.exists() else {}
     except ValueError as error:
         raise errors.CorruptDataError(
