@@ -45,9 +45,9 @@ grep -q "all .* 10000 .* $right " evaluate.txt
 echo "The library's tests."
 mkdir "$work/tests"
 cp "$root"/tests/*.py "$root/pyproject.toml" "$work/tests"
-rm "$work"/tests/test_{benchmark,cluster_examples,compare,examples,fault_injection,fuzzing,gpu_check,lock,notebook,notebook_interrupt,pictures,robustness_page,runs,scaling,scripts,slurm,soak,two_machines,words,workers}.py  # what they test is in the checkout
+rm "$work"/tests/test_{benchmark,cluster_examples,compare,examples,fault_injection,fuzzing,gpu_check,lock,notebook,notebook_interrupt,pictures,results_page,robustness_page,runs,scaling,scripts,slurm,soak,two_machines,words,workers}.py  # what they test is in the checkout
 # What no file of the package decides, and takes long, has been tested in the checkout.
-rm "$work"/tests/test_{bounds,elements,experiment,own_parts,parity,parity_models,places,processes,replicas,trainer}.py
+rm "$work"/tests/test_{bounds,elements,experiment,own_parts,parity,parity_models,places,processes,replicas,robustness,study,suspects,trainer}.py
 cd "$work/tests"
 export PYTHONPATH="$work/site"
 "$python" -c "
