@@ -108,9 +108,11 @@ def draw(found: Sequence[dict[str, Any]], path: pathlib.Path) -> None:
                   va="bottom", fontsize=8, color="C3" if is_chosen else "0.3")  # fmt: skip
     axes.set(xscale="log", yscale="log", xlabel="seconds in training steps, 2 cores")
     axes.set_ylabel("test images missed, %")
+    axes.margins(x=0.15)
     for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
         axis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
-    axes.yaxis.set_minor_formatter(ticker.NullFormatter())
+        axis.set_minor_formatter(ticker.NullFormatter())
     axes.set_title("Each seed (small) and the mean over seeds (large), at the last step")
     figure.savefig(path, dpi=100)
 
