@@ -332,9 +332,9 @@ def test_each_level_of_summaries_has_its_turn(prepared_data):
 
 def test_unknown_contenders_are_refused():
     with pytest.raises(
-        mnist_lib.errors.ConfigError, match="contenders: 'jax' is not one of mirrored"
+        mnist_lib.errors.ConfigError, match="contenders: 'theano' is not one of mirrored"
     ):
-        comparison.compare(["mirrored", "jax"])
+        comparison.compare(["mirrored", "theano"])
     with pytest.raises(mnist_lib.errors.ConfigError, match="name at least one of mirrored"):
         comparison.compare([])
 
@@ -627,7 +627,7 @@ def test_the_command_is_light_and_says_what_is_wrong(start):
     assert not {"tensorflow", "keras", "numpy"} & imported
     for flags, message in (
         (["--measure=speed"], "--measure: 'speed' is not one of train, time_to_accuracy"),
-        (["--contenders=theano"], "--contenders: 'jax' is not one of mirrored"),
+        (["--contenders=theano"], "--contenders: 'theano' is not one of mirrored"),
         (["--measure=startup", "--recipes=slow"], "--recipes: 'slow' is not one of fast"),
         (["--model=vgg"], "--model: 'vgg' is not one of linear"),
         (["--notes=x.md"], "--notes: go into the page of --markdown"),

@@ -233,5 +233,5 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
             return bounded.checked_object(bounded.read_json(path)) if path.exists() else {}
     except ValueError as error:
         raise errors.CorruptDataError(
-            f"{path}: cannot be used ({error}). Remove it; it is written anew."
+            f"{path}: cannot be used ({error}). Move it away; it is written anew."
         ) from error
