@@ -12,6 +12,7 @@ import pytest
 
 import mnist_lib
 from mnist_lib import errors
+from mnist_lib.robustness import suites
 from mnist_lib.runs import ensembles, overview, run_directory
 from mnist_lib.serving.exports import plain_layers
 from mnist_lib.studies import compare, ensemble, study_tables
@@ -53,6 +54,18 @@ def test_it_predicts_the_mean_of_its_runs_probabilities(made, mean, small_datase
     np.testing.assert_allclose(mnist_lib.predict(made.path, images), mean, atol=1e-6)
     logits = mnist_lib.load_model(made.path)(images, training=False).numpy()
     np.testing.assert_allclose(np.exp(logits), mean, atol=1e-6)
+
+
+def test_it_is_tried_on_other_images_like_a_run(made, small_dataset):
+    """Its own image is of whole numbers: an attack has nothing to begin with, and is left out."""
+    report = suites.evaluate_robustness(made.path, suite="all", num_images=40, data=small_dataset)
+    assert list(report) == ["calibration", "corruptions", "alphabets"]
+    assert report["corruptions"]["step"] == CONFIG.train_steps
+    clean = mnist_lib.predict(made.path, small_dataset.test.images[:40]).argmax(-1)
+    expected = int((clean == small_dataset.test.labels[:40]).sum())
+    assert report["corruptions"]["clean"]["num_correct"] == expected
+    with pytest.raises(errors.ConfigError, match="ensemble makes no image of its input"):
+        suites.evaluate_robustness(made.path, suite="adversarial", data=small_dataset)
 
 
 def test_its_counts_and_loss_are_those_of_scikit_learn(made, mean, small_dataset):

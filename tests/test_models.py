@@ -86,9 +86,10 @@ def test_fast_cnn_normalises_by_the_batch_in_training_only():
     assert not np.allclose(model(IMAGES, training=True)[:1], alone, atol=1e-3)
 
 
-@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "float64"])
 def test_fused_batch_normalisation_is_that_of_keras(policy):
-    images = tf.random.stateless_normal((32, 7, 7, 5), [1, 2]) * 3 + 1
+    dtype = tf.float64 if policy == "float64" else tf.float32
+    images = tf.random.stateless_normal((32, 7, 7, 5), [1, 2], dtype=dtype) * 3 + 1
     found = []
     for kind in (layers.FusedBatchNormalization, keras.layers.BatchNormalization):
         layer = kind(momentum=0.9, dtype=policy)

@@ -18,7 +18,7 @@ def build_strided_cnn(
 ) -> keras.Model:
     """Builds crop - conv w - conv 2w - conv 3w - conv 4w - 8w - dropout - 10, w the width.
 
-    122,506 parameters and 1.2 million multiplications per image at width 16; both grow
+    122,506 parameters and 1.3 million multiplications per image at width 16; both grow
     with its square. Like `fast_cnn` it cuts off the outer two pixels and has strides of 2
     for pooling (Springenberg et al. 2015), but batch normalisation after every layer, and
     two more layers of stride 1, at sizes where they cost little.

@@ -21,7 +21,7 @@ from mnist_lib.inspection import figures, predictions
 from mnist_lib.progress import Progress
 from mnist_lib.robustness import alphabets, attacks, calibrated, corruptions, robustness_figure
 from mnist_lib.robustness.subjects import Subject
-from mnist_lib.runs import checkpoints, finished_runs, provenance, run_directory
+from mnist_lib.runs import finished_runs, provenance, run_directory
 
 ALL = "all"
 FILE_NAME = "robustness.json"
@@ -62,7 +62,8 @@ def evaluate_robustness(
 
     Raises:
       ConfigError: the images are not uint8 `[N, 28, 28, 1]`, or too few; the suite is
-        `"calibration"`, and there are no validation images, or `split` is another than test.
+        `"calibration"`, and there are no validation images, or `split` is another than test; it is
+        `"adversarial"`, and the model does not begin by dividing its image by 255.
       CorruptDataError: `robustness.json` is there and cannot be understood.
     """
     runtime.check_not_forked()
@@ -76,16 +77,18 @@ def evaluate_robustness(
     facts = _facts(run, checkpoint, seed, split)
     report = {}
     for name in SUITES if suite == ALL else (suite,):
-        problem = _why_not(name, subject, is_other_data="dataset" in data_options)
-        if problem is None:
-            is_long = name == "adversarial" and num_images is None
-            asked = _first(subject, min(NUM_ATTACKED, len(subject.split)) if is_long else None)
+        is_long = name == "adversarial" and num_images is None
+        asked = _first(subject, min(NUM_ATTACKED, len(subject.split)) if is_long else None)
+        try:
+            if name == "calibration":
+                _check_calibrates(subject, is_other_data="dataset" in data_options)
             found = SUITES[name](asked, functools.partial(Progress, show_bar=progress))
-            report[name] = _facts_of_images(asked) | facts | found
-        elif suite == ALL:
-            _logger.warning("%s is left out: %s", name, problem)
-        else:
-            raise problem
+        except errors.ConfigError as error:
+            if suite != ALL:
+                raise
+            _logger.warning("%s is left out: %s", name, error)
+            continue
+        report[name] = _facts_of_images(asked) | facts | found
     _record(before, report, subject, run)
     return report
 
@@ -167,26 +170,27 @@ def _first(subject: Subject, count: int | None) -> Subject:
     return dataclasses.replace(subject, split=subject.split.take(np.arange(count)))
 
 
-def _why_not(name: str, subject: Subject, *, is_other_data: bool) -> errors.ConfigError | None:
-    """Returns what keeps a suite from being tried; None: nothing."""
-    if name != "calibration":
-        return None
+def _check_calibrates(subject: Subject, *, is_other_data: bool) -> None:
+    """Checks that there are images on which nothing was trained and nothing is reported.
+
+    Raises:
+      ConfigError: there are none, or others than the run's own are asked for.
+    """
     if is_other_data:
-        return errors.ConfigError(
+        raise errors.ConfigError(
             "dataset", "calibration is of the run's own data; leave it out, or name another suite"
         )
     if subject.split.name != "test":
-        return errors.ConfigError(
+        raise errors.ConfigError(
             "split",
             f"is {subject.split.name}; the temperature is fitted on validation and tried on test",
         )
     if not len(subject.validation):
-        return errors.ConfigError(
+        raise errors.ConfigError(
             "suite",
             "calibration fits a temperature on validation images, and the run has held none out "
             "(validation_size is 0); train one that does, --validation_size=5000",
         )
-    return None
 
 
 # In the order in which `all` tries them.
@@ -201,13 +205,12 @@ SUITES: dict[str, Callable[[Subject, Callable[..., Progress]], dict[str, Any]]] 
 def _facts(
     run: run_directory.RunDirectory, checkpoint: str, seed: int, split: str
 ) -> dict[str, Any]:
-    folder = run.checkpoints if checkpoint == "last" else run.best
     versions = provenance.versions()
     packages = {name: metadata.version(name) for name in ("scipy", "pillow")}
     return {
         "split": split,
         "checkpoint": checkpoint,
-        "step": checkpoints.step_of(checkpoints.newest_whole_prefix(folder)),
+        "step": finished_runs.checkpoint_step(run, checkpoint),
         "seed": seed,
         "versions": versions | {"packages": versions["packages"] | packages},
     }
