@@ -2,9 +2,10 @@
 
     python docs/results.py studies/fast studies/quick
 
-puts a row for each setting of each study between the two marks in docs/results.md, and draws
-docs/images/results.png: accuracy against seconds of training, beside what others have published.
-The studies are made by the commands that stand in the table.
+puts a row for each setting of each study, and one for its ensembles, between the marks in
+docs/results.md, and draws docs/images/results.png: accuracy against seconds of training, beside
+what others have published. The studies are made by the commands that stand below the table, with
+--ensemble.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import json
 import pathlib
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-DOCS = pathlib.Path(__file__).parent
-BEGIN, END = "<!-- table: docs/results.py -->\n", "<!-- end of table -->\n"
+import marked_page
+
+RUNS_MARKS = "<!-- runs: docs/results.py -->\n", "<!-- end of runs -->\n"
+ENSEMBLES_MARKS = "<!-- ensembles: docs/results.py -->\n", "<!-- end of ensembles -->\n"
 
 # What others have published, in % of the test images: what it is, and whether the epoch, or
 # the networks, were chosen by the test images. They say no comparable seconds.
@@ -28,23 +31,26 @@ PUBLISHED = (
 )
 
 
-def rows(studies: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Returns what the table shows of each setting, the quickest first.
+def rows(studies: Mapping[pathlib.Path, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns what the tables show of each setting, the quickest first.
 
     Args:
-      studies: what each `study.json` holds.
+      studies: what each `study.json` holds, by the folder of the study.
 
     Raises:
       ValueError: a study held images out for validation, or is not of MNIST: no record.
     """
     found = []
-    for study in studies:
+    for folder, study in studies.items():
         for setting in study["settings"]:
             if setting["validation"] is not None or study["dataset"] != "mnist":
                 raise ValueError(
                     f"{study['command']}: records are of mnist with --validation_size=0"
                 )
-            found.append({**setting, "name": _name(study, setting), "command": study["command"]})
+            ensemble = folder / pathlib.Path(setting["folders"][0]).parent / "ensemble"
+            shown = {"name": _name(study, setting), "command": study["command"]}
+            shown["ensemble"] = json.loads((ensemble / "results.json").read_text())
+            found.append(setting | shown)
     return sorted(found, key=lambda row: row["train_seconds"])
 
 
@@ -70,17 +76,21 @@ def table(found: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def replace_table(page: str, new: str) -> str:
-    """Returns a page with another table between its marks.
+def ensemble_table(found: Sequence[dict[str, Any]], sizes: Sequence[int]) -> str:
+    """Returns what several runs of a recipe give together, in Markdown.
 
-    Raises:
-      ValueError: it does not have both of them.
+    Args:
+      found: what `rows` returns; `ensemble` of each is what its ensemble's `results.json` holds.
+      sizes: how many runs; the last column is of all.
     """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the page does not have {BEGIN.strip()} and {END.strip()}")
-    return f"{before}{BEGIN}\n{new}\n{END}{after}"
+    heads = ["runs of", *map(str, sizes), "all"]
+    lines = [f"| {' | '.join(heads)} |", "|---|" + "---:|" * (len(sizes) + 1)]
+    for row in found:
+        means = {one["size"]: _percent(one["mean"]) for one in row["ensemble"]["sizes"]}
+        cells = [means.get(size, "") for size in sizes]
+        cells.append(f"{means[max(means)]} ({max(means)} runs)")
+        lines.append(f"| `{row['name']}` | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
 
 
 def draw(found: Sequence[dict[str, Any]], path: pathlib.Path) -> None:
@@ -129,11 +139,11 @@ def _percent(share: float, digits: int = 2) -> str:
 
 def main(folders: Sequence[str]) -> None:
     """Writes the page and its picture."""
-    studies = [json.loads((pathlib.Path(one) / "study.json").read_text()) for one in folders]
-    found = rows(studies)
-    page = DOCS / "results.md"
-    page.write_text(replace_table(page.read_text(), table(found)))
-    draw(found, DOCS / "images" / "results.png")
+    paths = map(pathlib.Path, folders)
+    found = rows({path: json.loads((path / "study.json").read_text()) for path in paths})
+    marked_page.replace_part("results.md", *RUNS_MARKS, table(found))
+    marked_page.replace_part("results.md", *ENSEMBLES_MARKS, ensemble_table(found, (1, 2, 5, 10)))
+    draw(found, marked_page.DOCS / "images" / "results.png")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-DOCS = pathlib.Path(__file__).parent
+import marked_page
+
 BEGIN, END = "<!-- tables: docs/robustness.py -->\n", "<!-- end of tables -->\n"
 
 
@@ -28,19 +29,6 @@ def tables(reports: dict[str, dict[str, Any]]) -> str:
     """
     parts = [make(reports) for make in (_corruptions, _alphabets, _adversarial, _calibration)]
     return "\n".join(parts)
-
-
-def replace_tables(page: str, new: str) -> str:
-    """Returns a page with other tables between its marks.
-
-    Raises:
-      ValueError: it does not have both of them.
-    """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the page does not have {BEGIN.strip()} and {END.strip()}")
-    return f"{before}{BEGIN}\n{new}\n{END}{after}"
 
 
 def _corruptions(reports: dict) -> str:
@@ -161,10 +149,9 @@ def main(runs: Sequence[str]) -> None:
     """Writes tables and picture; see the module."""
     if not runs:
         sys.exit("error: name the run directories; each has been evaluated with --suite=all")
-    page = DOCS / "robustness.md"
-    page.write_text(replace_tables(page.read_text(), tables(dict(_read(runs)))))
+    marked_page.replace_part("robustness.md", BEGIN, END, tables(dict(_read(runs))))
     picture = pathlib.Path(runs[0], "figures", "robustness.png")
-    shutil.copyfile(picture, DOCS / "images" / "robustness.png")
+    shutil.copyfile(picture, marked_page.DOCS / "images" / "robustness.png")
 
 
 if __name__ == "__main__":

@@ -1,17 +1,23 @@
+import json
 import pathlib
+import re
 import sys
 
 import matplotlib.image
 import pytest
 
+from mnist_lib.runs import recipes
+
 DOCS = pathlib.Path(__file__).parent.parent / "docs"
 sys.path.insert(0, str(DOCS))
+import marked_page  # noqa: E402
 import results  # noqa: E402
 
 sys.path.remove(str(DOCS))
 
 
-def _study(name: str, seconds: float, accuracies: list[float], **fields) -> dict:
+def _study(top: pathlib.Path, name: str, seconds: float, accuracies: list[float]) -> dict:
+    """Returns what `study.json` holds, and writes what its ensemble has come to."""
     mean = sum(accuracies) / len(accuracies)
     test = {
         "accuracies": accuracies,
@@ -21,8 +27,9 @@ def _study(name: str, seconds: float, accuracies: list[float], **fields) -> dict
         "interval": [mean - 0.001, mean + 0.001],
     }
     setting = {
-        "setting": "only",
+        "setting": name,
         "seeds": list(range(len(accuracies))),
+        "folders": [f"{name}/seed-{seed}" for seed in range(len(accuracies))],
         "validation": None,
         "test": test,
         "model": "fast_cnn",
@@ -30,50 +37,61 @@ def _study(name: str, seconds: float, accuracies: list[float], **fields) -> dict
         "num_train": 60_000,
         "train_seconds": seconds,
     }
+    folder = top / name / name / "ensemble"
+    folder.mkdir(parents=True)
+    sizes = [{"size": 1, "mean": mean}, {"size": 2, "mean": mean + 0.001}]
+    (folder / "results.json").write_text(json.dumps({"sizes": sizes}))
     command = f"mnist-lib study --recipe={name} --seeds=0:2 --validation_size=0"
-    return {"command": command, "dataset": "mnist", "settings": [setting | fields]}
+    return {"command": command, "dataset": "mnist", "settings": [setting]}
 
 
-def test_rows_are_in_the_order_of_seconds_and_show_every_seed():
-    found = results.rows(
-        [_study("slow", 20.04, [0.9951, 0.9957]), _study("fast", 1, [0.99, 0.991])]
-    )
+@pytest.fixture
+def studies(tmp_path) -> dict[pathlib.Path, dict]:
+    return {
+        tmp_path / "slow": _study(tmp_path, "slow", 20.04, [0.9951, 0.9957]),
+        tmp_path / "fast": _study(tmp_path, "fast", 1, [0.99, 0.991]),
+    }
+
+
+def test_rows_are_in_the_order_of_seconds_and_show_every_seed(studies):
+    found = results.rows(studies)
     text = results.table(found)
     assert [row["name"] for row in found] == ["fast", "slow"]
-    assert (
-        "| `slow` | 1,234 | 60,000 | 2 | **99.540** ± 0.050 | 99.44 to 99.64 | 99.51 | 20.0 |"
-        in text
-    )
+    expected = "1,234 | 60,000 | 2 | **99.540** ± 0.050 | 99.44 to 99.64 | 99.51 | 20.0 |"
+    assert f"| `slow` | {expected}" in text
     assert "--recipe=fast --seeds=0:2 --validation_size=0`: 99.00, 99.10" in text
 
 
+def test_ensembles_have_a_column_for_each_size(studies):
+    text = results.ensemble_table(results.rows(studies), (1, 5))
+    assert "| runs of | 1 | 5 | all |" in text
+    assert "| `slow` | 99.54 |  | 99.64 (2 runs) |" in text
+
+
 @pytest.mark.parametrize("wrong", ["validation", "dataset"])
-def test_what_is_no_record_is_refused(wrong):
-    study = _study("fast", 1, [0.99])
+def test_what_is_no_record_is_refused(wrong, studies):
+    study = next(iter(studies.values()))
     if wrong == "dataset":
         study["dataset"] = "kmnist"
     else:
         study["settings"][0]["validation"] = {"mean": 0.99}
     with pytest.raises(ValueError, match="records are of mnist with --validation_size=0"):
-        results.rows([study])
+        results.rows(studies)
 
 
-def test_the_page_has_its_marks_and_its_picture(tmp_path):
+def test_the_page_has_its_marks_and_its_picture(studies, tmp_path):
     page = (DOCS / "results.md").read_text()
-    again = results.replace_table(page, "new")
-    assert results.BEGIN in again
-    assert results.replace_table(again, "new") == again
-    with pytest.raises(ValueError, match="does not have"):
-        results.replace_table("no marks", "new")
-    results.draw(results.rows([_study("fast", 1.5, [0.99, 0.991])]), tmp_path / "results.png")
+    for marks in (results.RUNS_MARKS, results.ENSEMBLES_MARKS):
+        again = marked_page.with_part(page, *marks, "new")
+        assert again != page
+        assert marked_page.with_part(again, *marks, "new") == again
+        with pytest.raises(ValueError, match="does not have"):
+            marked_page.with_part("no marks", *marks, "new")
+    results.draw(results.rows(studies), tmp_path / "results.png")
     assert matplotlib.image.imread(tmp_path / "results.png").std() > 0.05
 
 
 def test_recipes_of_the_page_are_those_there_are():
-    import re
-
-    from mnist_lib.runs import recipes
-
     named = re.findall(r"--recipe=(\w+)", (DOCS / "results.md").read_text())
     assert named
     assert set(named) <= set(recipes.RECIPES)

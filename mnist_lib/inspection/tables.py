@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import rich.box
 import rich.console
@@ -24,6 +24,7 @@ _EXPORT_COLUMNS = (
     *("bytes", "images/s, 1 thread"),
 )
 _MOST_HEADINGS = 10
+_WIDTH = 80
 
 
 def print_evaluation(title: str, result: metrics.EvalMetrics) -> None:
@@ -202,6 +203,35 @@ def _add_row(table: rich.table.Table, name: str, num_examples: int, num_correct:
     table.add_row(
         name, str(num_examples), str(num_correct), str(num_examples - num_correct), accuracy
     )
+
+
+def print_rows(
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    caption: str = "",
+    *,
+    num_text: int = 1,
+) -> None:
+    """Prints a table; its first `num_text` columns are text and folded, the others numbers."""
+    table = rich.table.Table(
+        box=rich.box.SIMPLE_HEAD,
+        padding=0,
+        title=rich.text.Text(title),
+        caption=rich.text.Text(caption),
+        min_width=min(_WIDTH, max(len(title), len(caption))),
+    )
+    for number, heading in enumerate(columns):
+        is_text = number < num_text
+        table.add_column(
+            rich.text.Text(heading),
+            justify="left" if is_text else "right",
+            overflow="fold",
+            no_wrap=not is_text,
+        )
+    for row in rows:
+        table.add_row(*map(rich.text.Text, row))
+    print_table(table)
 
 
 def print_table(table: rich.table.Table) -> None:

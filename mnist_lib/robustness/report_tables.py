@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-
-import rich.box
-import rich.table
-import rich.text
 
 from mnist_lib.inspection import tables
 
-_WIDTH = 80
 _Part = Mapping[str, Any]
 
 
@@ -33,7 +28,7 @@ def _print_corruptions(part: _Part, images: str) -> None:
     means = [sum(accuracy[name, strength] for name in names) / len(names) for strength in strengths]
     rows.append(_with_mean("mean", means))
     low, high = part["clean"]["interval"]
-    _print(
+    tables.print_rows(
         f"{images}: accuracy in % at each strength",
         ["corruption", *map(str, strengths), "mean"],
         rows,
@@ -58,7 +53,7 @@ def _print_alphabets(part: _Part, images: str) -> None:
         ]
         for row in part["rows"]
     ]
-    _print(
+    tables.print_rows(
         f"{images}: how far their confidence is above that of others",
         ["unknown", "images", "AUROC", "95 % interval", "FPR %", "conf. %"],
         rows,
@@ -79,7 +74,7 @@ def _print_adversarial(part: _Part, images: str) -> None:
         ]
         for row in part["rows"]
     ]
-    _print(
+    tables.print_rows(
         f"{images}: accuracy in % under attack",
         ["attack", "eps", "steps", "step size", "accuracy", "95 % interval"],
         rows,
@@ -103,12 +98,12 @@ def _print_calibration(part: _Part, images: str) -> None:
             cells.append("{:.4f}-{:.4f}".format(*interval) if interval else "")
         rows.append([title, *cells])
     fitted = f"temperature {part['temperature']:.3f}, fitted on {part['num_validation']} others"
-    _print(
+    tables.print_rows(
         f"{images}: {fitted}",
         ["", "before", "95 % interval", "after", "95 % interval"],
         rows,
     )
-    _print(
+    tables.print_rows(
         f"{images}: accuracy in % of the surest, at that temperature",
         ["coverage %", "images", "right", "accuracy", "95 % interval", "confidence from"],
         [
@@ -126,26 +121,6 @@ def _print_calibration(part: _Part, images: str) -> None:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.2f}"
-
-
-def _print(
-    title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], caption: str = ""
-) -> None:
-    table = rich.table.Table(
-        box=rich.box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        title=rich.text.Text(title),
-        min_width=min(_WIDTH, max(len(title), len(caption))),
-        caption=rich.text.Text(caption),
-    )
-    for number, heading in enumerate(columns):
-        is_text = number == 0
-        table.add_column(
-            rich.text.Text(heading), justify="left" if is_text else "right", no_wrap=not is_text
-        )
-    for row in rows:
-        table.add_row(*map(rich.text.Text, row))
-    tables.print_table(table)
 
 
 PRINT: dict[str, Callable[[_Part, str], None]] = {

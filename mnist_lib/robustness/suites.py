@@ -70,25 +70,23 @@ def evaluate_robustness(
     choices.check("suite", suite)
     choices.check("split", split)
     corruptions.check_seed(seed)
-    subject = _subject(workdir, split, checkpoint, seed, data, data_options)
-    subject = _first(subject, num_images)
+    subject = _first(_subject(workdir, split, checkpoint, seed, data, data_options), num_images)
     run = run_directory.RunDirectory(workdir)
     before = _read(run.path / FILE_NAME)
     facts = _facts(run, checkpoint, seed, split)
+    show = functools.partial(Progress, show_bar=progress)
     report = {}
     for name in SUITES if suite == ALL else (suite,):
         is_long = name == "adversarial" and num_images is None
         asked = _first(subject, min(NUM_ATTACKED, len(subject.split)) if is_long else None)
         try:
             if name == "calibration":
-                _check_calibrates(subject, is_other_data="dataset" in data_options)
-            found = SUITES[name](asked, functools.partial(Progress, show_bar=progress))
+                _check_calibrates(asked, is_other_data="dataset" in data_options)
+            report[name] = _facts_of_images(asked) | facts | SUITES[name](asked, show)
         except errors.ConfigError as error:
             if suite != ALL:
                 raise
             _logger.warning("%s is left out: %s", name, error)
-            continue
-        report[name] = _facts_of_images(asked) | facts | found
     _record(before, report, subject, run)
     return report
 

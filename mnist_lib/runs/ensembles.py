@@ -18,7 +18,7 @@ import keras
 from mnist_lib import bounded, errors, os_errors
 from mnist_lib.runs import run_directory
 
-FILE_NAME = "ensemble.json"
+FILE_NAME = run_directory.ENSEMBLE_NAME
 _MOST_MEMBERS = 1000
 # Of probabilities, whose logarithm would be infinite at 0.
 _LEAST = 1e-37

@@ -17,6 +17,7 @@ from mnist_lib import bounded, errors, files, locks, os_errors, paths
 from mnist_lib.runs import provenance, stored_facts
 from mnist_lib.runs.config import TrainConfig
 
+ENSEMBLE_NAME = "ensemble.json"
 _MOST_CONFIG_BYTES = 2**20
 
 
@@ -123,7 +124,7 @@ class RunDirectory:
         for path in (self.path, *(self.path / name for name in folders)):
             paths.check_makeable("workdir", path)
             paths.check_not_led_away("workdir", path)
-        if (self.path / "ensemble.json").exists():
+        if (self.path / ENSEMBLE_NAME).exists():
             raise errors.OutputError(f"{self.path}: holds an ensemble. Pass another --workdir.")
         if self.path.exists() and self.read_config() is None and self._foreign_files():
             raise errors.OutputError(

@@ -35,7 +35,7 @@ class ProcessPlan:
       work: finishes the run in a folder whose `config.json` is there, in a process of its own;
         a function that can be pickled. How that process ends is what it comes to.
       jobs: how many processes at once, at least 1.
-      gpus: names for `CUDA_VISIBLE_DEVICES`; each process gets one of them. None: no GPUs.
+      gpus: names for `CUDA_VISIBLE_DEVICES`; each process gets one of them.
       preload: modules that all processes need, imported once where there are no GPUs.
       share: which of the runs are to be run.
       show_progress: show a bar on a terminal.

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
-
-import rich.box
-import rich.table
-import rich.text
 
 from mnist_lib.inspection import tables
 from mnist_lib.studies.comparison import RunComparison
@@ -40,7 +35,7 @@ def print_comparison(comparison: RunComparison) -> None:
                 "-" if run.num_parameters is None else f"{run.num_parameters:,}",
             ]
         )
-    print_rows(title, columns, rows, num_text=1)
+    tables.print_rows(title, columns, rows, num_text=1)
     _print_disputes(comparison)
     _print_settings(comparison)
     pairs = [
@@ -51,9 +46,8 @@ def print_comparison(comparison: RunComparison) -> None:
         ]
         for pair in comparison.pairs
     ]
-    print_rows(
-        "McNemar's exact test, on images that one of two gets right", _PAIR_COLUMNS, pairs, 2
-    )
+    heading = "McNemar's exact test, on images that one of two gets right"
+    tables.print_rows(heading, _PAIR_COLUMNS, pairs, num_text=2)
     print(
         "Differences are in points. These networks are what is tested; whether a setting\n"
         "is better takes several seeds."
@@ -79,26 +73,9 @@ def _print_settings(comparison: RunComparison) -> None:
         print("Their configurations are the same.\n")
         return
     rows = [[name, *(_shown(run.settings[name]) for run in comparison.runs)] for name in fields]
-    print_rows("What differs in their configurations", ["field", *names], rows, len(names) + 1)
+    heading = "What differs in their configurations"
+    tables.print_rows(heading, ["field", *names], rows, num_text=len(names) + 1)
 
 
 def _shown(value: object) -> str:
     return "-" if value is None else str(value)
-
-
-def print_rows(
-    title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], num_text: int
-) -> None:
-    """Prints a table whose first `num_text` columns are text, which is folded."""
-    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, padding=0, title=rich.text.Text(title))
-    for number, heading in enumerate(columns):
-        is_text = number < num_text
-        table.add_column(
-            rich.text.Text(heading),
-            justify="left" if is_text else "right",
-            overflow="fold",
-            no_wrap=not is_text,
-        )
-    for row in rows:
-        table.add_row(*map(rich.text.Text, row))
-    tables.print_table(table)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing
 
-from mnist_lib.studies import result_tables
+from mnist_lib.inspection import tables
 from mnist_lib.studies.study_results import SeedSample, StudyResults
 
 if typing.TYPE_CHECKING:  # with it comes TensorFlow
@@ -23,7 +23,7 @@ def print_study(results: StudyResults, title: str) -> None:
         for split, sample in (("validation", one.validation), ("test", one.test))
         if sample is not None
     ]
-    result_tables.print_rows(title, _SETTING_COLUMNS, rows, num_text=1)
+    tables.print_rows(title, _SETTING_COLUMNS, rows, num_text=1)
     rows = [
         [
             *(one.first, one.second, one.split, f"{100 * one.difference:+.3f}"),
@@ -34,7 +34,7 @@ def print_study(results: StudyResults, title: str) -> None:
     ]
     if rows:
         heading = "Paired t-tests over the same seeds, differences in points"
-        result_tables.print_rows(heading, _DIFFERENCE_COLUMNS, rows, num_text=2)
+        tables.print_rows(heading, _DIFFERENCE_COLUMNS, rows, num_text=2)
 
 
 def _cells(sample: SeedSample) -> list[str]:
@@ -67,7 +67,7 @@ def print_ensemble(result: EnsembleResult) -> None:
         for one in result.sizes
     ]
     title = f"Ensembles of {result.setting}: test accuracy over the choice of runs"
-    result_tables.print_rows(title, _SIZE_COLUMNS, rows, num_text=0)
+    tables.print_rows(title, _SIZE_COLUMNS, rows, num_text=0)
     print(
         f"{result.path}: {result.num_correct} of {result.num_examples} test images right, "
         f"loss {result.loss:.4f}\n"
