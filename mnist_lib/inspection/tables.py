@@ -119,18 +119,7 @@ def print_runs(rows: Sequence[Sequence[str]], title: str) -> None:
       rows: run, data set, model, steps, state, validation and test accuracy, seconds.
       title: what stands above them.
     """
-    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, padding=0, title=rich.text.Text(title))
-    for number, heading in enumerate(_RUN_COLUMNS):
-        is_text = number < _NUM_TEXT_COLUMNS
-        table.add_column(
-            heading,
-            justify="left" if is_text else "right",
-            overflow="fold",
-            no_wrap=not is_text,
-        )
-    for row in rows:
-        table.add_row(*map(rich.text.Text, row))
-    print_table(table)
+    print_rows(title, _RUN_COLUMNS, rows, num_text=_NUM_TEXT_COLUMNS)
 
 
 def print_exports(reports: Sequence[Mapping]) -> None:
