@@ -146,8 +146,9 @@ def _check_all(cases, folder):
         built = mnist_lib.build_model(model, seed=number, **changes)
         for variable in built.non_trainable_variables:
             if variable.path.endswith(("moving_mean", "moving_variance")):
-                low = -0.2 if variable.path.endswith("mean") else 0.05
-                variable.assign(rng.uniform(low, low + 0.2, variable.shape))
+                # Of a smaller variance ten layers answer all images alike: 1 for one class.
+                low = -0.2 if variable.path.endswith("mean") else 0.5
+                variable.assign(rng.uniform(low, low + 0.5, variable.shape))
         expected[number] = probabilities_of(built, images)
         for name in FORMATS:
             path = folder / name / f"{number}{formats.FORMATS[name].ending}"

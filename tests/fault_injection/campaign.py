@@ -18,30 +18,10 @@ from random import Random
 
 import tqdm
 
-from tests.fault_injection import disks, faults, forks, scenarios, survival, tracing
+from tests.fault_injection import disks, faults, forks, scenarios, survival, tally, tracing
 
 _TOGETHER = 12  # attempts that one process goes on with, one after the other
 _HANGS = 300.0  # seconds; most take five
-
-
-@dataclasses.dataclass
-class Count:
-    """What came of one fault in one scenario.
-
-    Attributes:
-      scenario, fault: their names.
-      possible: at how many calls it can be.
-      injected: at how many it was; a call that did not come again is not counted.
-      results: how many `same`, `refused`.
-      lost: a line for each that was not survived.
-    """
-
-    scenario: str
-    fault: str
-    possible: int = 0
-    injected: int = 0
-    results: collections.Counter = dataclasses.field(default_factory=collections.Counter)
-    lost: list[str] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass
@@ -133,14 +113,17 @@ class Campaign:
     def run(
         self,
         planned: Sequence[faults.Point | disks.DiskState],
+        so_far: tally.Tally,
         deadline: float,
         bar: tqdm.tqdm,
-    ) -> list[Count]:
-        """Injects what there is time for; returns a count for each fault."""
-        counts: dict[str, Count] = {}
-        for one in planned:
-            count = counts.setdefault(one.fault, Count(self._scenario.name, one.fault))
-            count.possible += 1
+    ) -> None:
+        """Injects what there is time for, and has not been injected."""
+        name = self._scenario.name
+        counts = {one.fault: so_far.of(name, one.fault) for one in planned}
+        for fault, number in collections.Counter(one.fault for one in planned).items():
+            counts[fault].possible = number
+        planned = _in_turn(planned, counts)
+        bar.update(bar.total - len(planned))
         for first in range(0, len(planned), _TOGETHER):
             if time.monotonic() > deadline:
                 break
@@ -155,18 +138,24 @@ class Campaign:
                     counts[one.fault].injected += 1
                     left.append((one, folder))
             self._judge(left, counts)
+            for one in together:
+                counts[one.fault].tried.append(one.key)
+            so_far.save()
             bar.update(len(together))
-        return list(counts.values())
 
-    def kill_at_random(self, times: int, random: Random, deadline: float) -> Count:
+    def kill_at_random(
+        self, times: int, random: Random, so_far: tally.Tally, deadline: float
+    ) -> None:
         """Kills one run after another at random times, and goes on with each to its end.
 
         Args:
-          times: how many kills.
+          times: how many kills, with those there have been.
           random: chooses when.
+          so_far: what is added to.
           deadline: when no more is begun.
         """
-        count = Count(self._scenario.name, faults.RANDOM_KILLS, possible=times)
+        count = so_far.of(self._scenario.name, faults.RANDOM_KILLS)
+        count.possible = max(times, count.possible)
         for number in itertools.count():
             if count.injected >= times or time.monotonic() > deadline:
                 break
@@ -189,16 +178,18 @@ class Campaign:
                 count.lost.append(f"{self._scenario.name}: {count.fault}: {verdict.why}")
                 tqdm.tqdm.write(count.lost[-1])
                 self._keep(folder)
-        return count
+            so_far.save()
 
     def _verdicts(
         self, folders: list[pathlib.Path], ignored: tuple[str, ...]
     ) -> list[survival.Verdict]:
         log = self._folder / "again.log"
-        return survival.judge(self._scenario, folders, self._reference, log, ignored=ignored)
+        return survival.judge(
+            self._scenario, folders, self._reference, log, jobs=self._jobs, ignored=ignored
+        )
 
     def _attempts(
-        self, points: Sequence[faults.Point], counts: dict[str, Count]
+        self, points: Sequence[faults.Point], counts: dict[str, tally.Count]
     ) -> list[tuple[faults.Point, pathlib.Path]]:
         """Has several processes at work; returns what those have left that had their fault."""
         waiting, at_work, left = list(enumerate(points)), {}, []
@@ -234,7 +225,7 @@ class Campaign:
         os.kill(pid, signal.SIGCONT)
         return _Attempt(point, folder, pid, tracer, disk)
 
-    def _ended(self, attempt: _Attempt, status: int, count: Count) -> bool:
+    def _ended(self, attempt: _Attempt, status: int, count: tally.Count) -> bool:
         """Judges how a process ended; returns whether the fault was put in and survived so far."""
         attempt.tracer.wait()
         point, folder = attempt.point, attempt.folder
@@ -274,7 +265,7 @@ class Campaign:
             for call in tracing.calls(attempt.trace, attempt.pid)
         )
 
-    def _judge(self, left: list[tuple], counts: dict[str, Count]) -> None:
+    def _judge(self, left: list[tuple], counts: dict[str, tally.Count]) -> None:
         """Goes on from what attempts have left."""
         kinds = {survival.SAME, survival.REFUSED}
         for is_disk in (False, True):
@@ -337,13 +328,15 @@ def _fill_when_stopped(attempt: _Attempt) -> None:
     os.killpg(attempt.pid, signal.SIGCONT)
 
 
-def in_turn(
-    planned: Sequence[faults.Point | disks.DiskState],
+def _in_turn(
+    planned: Sequence[faults.Point | disks.DiskState], counts: dict[str, tally.Count]
 ) -> list[faults.Point | disks.DiskState]:
-    """Puts the first of each fault before the second of any."""
-    numbers: collections.Counter[str] = collections.Counter()
+    """Returns those that have not been tried, the n-th of each fault before the next of any."""
+    tried = {fault: set(count.tried) for fault, count in counts.items()}
+    turns = collections.Counter({fault: len(keys) for fault, keys in tried.items()})
     ranked = []
     for one in planned:
-        ranked.append((numbers[one.fault], one))
-        numbers[one.fault] += 1
+        if one.key not in tried[one.fault]:
+            ranked.append((turns[one.fault], one))
+            turns[one.fault] += 1
     return [one for _, one in sorted(ranked, key=lambda pair: pair[0])]

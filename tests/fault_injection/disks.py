@@ -42,11 +42,18 @@ class DiskState:
       fault: what was lost.
       call: after how many calls.
       files: by path.
+      operation: which one was lost; -1: not one alone.
     """
 
     fault: str
     call: int
     files: dict[str, bytes | None]
+    operation: int = -1
+
+    @property
+    def key(self) -> str:
+        """What it is known by in another recording of the same work."""
+        return f"{self.call} {self.operation}"
 
     @property
     def digest(self) -> str:
@@ -176,7 +183,7 @@ class Recording:
         for index, is_safe in enumerate(named):
             if not is_safe:
                 alone = [number != index for number in range(len(done))]
-                yield DiskState(ONE_WRITE, end, self._played(done, alone))
+                yield DiskState(ONE_WRITE, end, self._played(done, alone), index)
 
     def _is_lost(self, number: int, one: _Operation, end: int) -> bool:
         """Whether it is content that nobody has waited for."""

@@ -43,6 +43,11 @@ class Point:
     call: tracing.Call
     counts: dict[str, int]
 
+    @property
+    def key(self) -> str:
+        """What it is known by in another recording of the same work."""
+        return f"{self.call.name} {self.call.number}"
+
     def injections(self) -> list[str]:
         """Returns what strace is told."""
         at = f"{self.call.name}:when={self.call.number}"

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import pathlib
 import platform
-from collections.abc import Sequence
 
-from tests.fault_injection import campaign, scenarios
+from tests.fault_injection import scenarios, tally
 
 _ABOUT = """# What was survived
 
@@ -26,8 +24,9 @@ What malformed files do is in [faults_inputs.md](faults_inputs.md).
 """.splitlines()
 
 
-def of(counts: Sequence[campaign.Count], seconds: float, left_over: Sequence[pathlib.Path]) -> str:
+def of(so_far: tally.Tally) -> str:
     """Returns the page, Markdown."""
+    counts = so_far.counts
     titles = {one.name: one.title for one in scenarios.SCENARIOS}
     injected = sum(count.injected for count in counts)
     lost = sum(len(count.lost) for count in counts)
@@ -46,9 +45,9 @@ def of(counts: Sequence[campaign.Count], seconds: float, left_over: Sequence[pat
         f"{sum(count.results['same'] for count in counts)} | "
         f"{sum(count.results['refused'] for count in counts)} | {lost} |",
         "",
-        f"{seconds / 60:.0f} minutes on {os.cpu_count()} cores, Python "
+        f"{so_far.seconds / 60:.0f} minutes on {os.cpu_count()} cores, Python "
         f"{platform.python_version()}, Linux {platform.release()}; files left in the temporary "
-        f"folder by all processes together: {len(left_over)}.",
+        f"folder by all processes together: {so_far.num_left_over}.",
         "",
     ]
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import json
 import os
@@ -51,6 +52,7 @@ def judge(
     reference: dict,
     log: pathlib.Path,
     *,
+    jobs: int = 1,
     ignored: tuple[str, ...] = (),
 ) -> list[Verdict]:
     """Does the work again in each folder, and compares.
@@ -59,33 +61,64 @@ def judge(
       scenario: the work.
       folders: what attempts that failed have left.
       reference: what it comes to where nothing failed.
-      log: where output and verdicts go.
+      log: where output and verdicts go, with a number for each process.
+      jobs: how many processes go on at once.
       ignored: entries of the outcome that may differ.
 
     Returns:
       A verdict for each folder.
     """
-    verdicts = log.with_suffix(".verdicts")
-    verdicts.write_text("")
-    done: list[Verdict] = []
-    while len(done) < len(folders):
-        rest = folders[len(done) :]
+    parts = [
+        _Part(list(folders[first::jobs]), log.with_suffix(f".{first}")) for first in range(jobs)
+    ]
+    while unfinished := [part for part in parts if part.rest]:
+        pids = [
+            forks.start(lambda: part.judge(scenario, reference, ignored), part.log)  # noqa: B023
+            for part in unfinished
+        ]
+        for part, pid in zip(unfinished, pids, strict=True):
+            part.ended(forks.wait(pid))
+    verdicts = {}
+    for part in parts:
+        verdicts |= dict(zip(part.folders, part.verdicts, strict=True))
+    return [verdicts[folder] for folder in folders]
 
-        def work(rest: Sequence[pathlib.Path] = rest) -> None:
-            with verdicts.open("a") as lines:
-                for folder in rest:
-                    verdict = _again(scenario, folder, reference, ignored)
-                    lines.write(json.dumps(dataclasses.asdict(verdict)) + "\n")
-                    lines.flush()
 
-        status = forks.wait(forks.start(work, log))
-        done = [Verdict(**json.loads(line)) for line in verdicts.read_text().splitlines()]
-        if len(done) < len(folders) and status:  # it ended in the midst of one
-            verdict = Verdict(LOST, f"the process that went on ended with {status}, see {log}")
-            with verdicts.open("a") as lines:
+@dataclasses.dataclass
+class _Part:
+    """Folders that one process goes on with, one after the other."""
+
+    folders: list[pathlib.Path]
+    log: pathlib.Path
+    verdicts: list[Verdict] = dataclasses.field(default_factory=list)
+
+    @property
+    def rest(self) -> list[pathlib.Path]:
+        """Those without a verdict."""
+        return self.folders[len(self.verdicts) :]
+
+    @property
+    def _written(self) -> pathlib.Path:
+        return self.log.with_name(self.log.name + ".verdicts")
+
+    def judge(
+        self, scenario: scenarios.Scenario, reference: dict, ignored: tuple[str, ...]
+    ) -> None:
+        """Goes on with the rest; in a process of its own."""
+        with self._written.open("w") as lines:
+            for folder in self.rest:
+                verdict = _again(scenario, folder, reference, ignored)
                 lines.write(json.dumps(dataclasses.asdict(verdict)) + "\n")
-            done.append(verdict)
-    return done
+                lines.flush()
+
+    def ended(self, status: int) -> None:
+        """Reads what the process has written, which may have ended in the midst of a folder."""
+        lines = self._written.read_text().splitlines()
+        self._written.unlink()
+        self.verdicts += [Verdict(**json.loads(line)) for line in lines]
+        if status and self.rest:
+            why = f"the process that went on ended with {status}, see {self.log}"
+            self.verdicts.append(Verdict(LOST, why))
 
 
 def _again(
@@ -143,8 +176,9 @@ def _make_old(folder: pathlib.Path) -> None:
 def _difference(expected: object, found: object) -> str:
     """Says in a few words where two values differ."""
     if isinstance(expected, list) and isinstance(found, list):
-        missing = [one for one in expected if one not in found]
-        added = [one for one in found if one not in expected]
+        counted = [collections.Counter(map(str, values)) for values in (expected, found)]
+        missing = list((counted[0] - counted[1]).elements())
+        added = list((counted[1] - counted[0]).elements())
         return f"missing {missing[:4]}, added {added[:4]}"
     if isinstance(expected, dict) and isinstance(found, dict):
         keys = sorted(expected.keys() | found.keys())
