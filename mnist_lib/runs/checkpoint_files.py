@@ -72,8 +72,7 @@ def clear(directory: pathlib.Path) -> None:
     Raises:
       OSError: it cannot be removed.
     """
-    for step in _cut_off(directory):
-        remove(directory, step)
+    remove(directory, *_cut_off(directory))
     saving = directory / _SAVING
     if saving.is_symlink():
         saving.unlink()
@@ -81,15 +80,17 @@ def clear(directory: pathlib.Path) -> None:
         shutil.rmtree(saving)
 
 
-def remove(directory: pathlib.Path, step: int) -> None:
-    """Removes a checkpoint; its index first, without which it is none.
+def remove(directory: pathlib.Path, *steps: int) -> None:
+    """Removes checkpoints, durably; the index first, without which there is none.
 
     Raises:
       OSError: it cannot be removed.
     """
-    found = [path for number, path in _named(directory) if number == step]
+    found = [path for number, path in _named(directory) if number in steps]
     for path in sorted(found, key=lambda path: path.suffix != ".index"):
         path.unlink()
+    if found:  # or a run that ends now finds them there again after a power loss
+        files.sync(directory)
 
 
 def write_state_file(directory: pathlib.Path, step: int) -> None:

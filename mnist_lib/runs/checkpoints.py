@@ -118,8 +118,7 @@ class CheckpointDirectory:
         # Later steps are of a stretch that was lost: damaged, or of a run that was killed.
         steps = checkpoint_files.steps_in(self.directory)
         kept = [kept for kept in steps if kept <= step][-self._max_to_keep :]
-        for other in set(steps) - set(kept):
-            checkpoint_files.remove(self.directory, other)
+        checkpoint_files.remove(self.directory, *(set(steps) - set(kept)))
 
     def tidy(self) -> None:
         """Removes and writes what a save has not come to that was cut off; all is whole.
@@ -132,9 +131,10 @@ class CheckpointDirectory:
                 checkpoint_files.clear(self.directory)
             whole = [p for p in _newest_first(self.directory) if checkpoint_problem(p) is None]
             kept = whole[: self._max_to_keep]
-            for prefix in _newest_first(self.directory):
-                if len(kept) == self._max_to_keep and step_of(prefix) < step_of(kept[-1]):
-                    checkpoint_files.remove(self.directory, step_of(prefix))
+            if len(kept) == self._max_to_keep:
+                steps = map(step_of, _newest_first(self.directory))
+                older = [step for step in steps if step < step_of(kept[-1])]
+                checkpoint_files.remove(self.directory, *older)
             if whole:
                 checkpoint_files.write_state_file(self.directory, step_of(whole[0]))
 
