@@ -81,7 +81,7 @@ def test_what_is_no_record_is_refused(wrong, studies):
 
 def test_the_page_has_its_marks_and_its_picture(studies, tmp_path):
     page = (DOCS / "results.md").read_text()
-    for marks in (results.RUNS_MARKS, results.ENSEMBLES_MARKS):
+    for marks in (results.RUNS_MARKS, results.ENSEMBLES_MARKS, results.PUBLISHED_MARKS):
         again = marked_page.with_part(page, *marks, "new")
         assert again != page
         assert marked_page.with_part(again, *marks, "new") == again
@@ -89,6 +89,14 @@ def test_the_page_has_its_marks_and_its_picture(studies, tmp_path):
             marked_page.with_part("no marks", *marks, "new")
     results.draw(results.rows(studies), tmp_path / "results.png")
     assert matplotlib.image.imread(tmp_path / "results.png").std() > 0.05
+
+
+def test_published_figures_are_letters_of_the_picture_with_a_source_each():
+    page = (DOCS / "results.md").read_text()
+    assert results.published_table() in page
+    for one in results.PUBLISHED:
+        assert one.source or one.what.startswith("the lecture's")
+        assert (one.seconds is None) == (not one.machine)
 
 
 def test_recipes_of_the_page_are_those_there_are():

@@ -471,3 +471,30 @@ def test_a_study_that_is_killed_twice_gives_the_table_of_one_left_alone(prepared
     command = [sys.executable, "-m", "mnist_lib", "train", f"--workdir={ordinary}", *of_runs]
     subprocess.run([*command, "--seed=1"], check=True, capture_output=True)
     assert results_of(ordinary) == results_of(killed / "optimizer=adam" / "seed-1")
+
+
+@pytest.mark.slow
+def test_suspects_are_found_for_each_setting_beside_its_runs(prepared_data, tmp_path):
+    asked = ["--recipe=linear", "--train_steps=40", "--seeds=0:1", "--vary=optimizer=adam,sgd"]
+    done = subprocess.run(
+        _study(
+            *asked,
+            "--suspects",
+            "--folds=2",
+            "--json",
+            *data_flags(prepared_data),
+            workdir=tmp_path,
+        ),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    printed = json.loads(done.stdout)["suspects"]
+    for found, optimizer in zip(printed, ("adam", "sgd"), strict=True):
+        folder = tmp_path / f"optimizer={optimizer}" / "suspects"
+        assert json.loads((folder / "suspects.json").read_text()) == found
+        assert (folder / "suspects.png").read_bytes().startswith(b"\x89PNG")
+        assert len(list(folder.glob("fold-*/results.json"))) == found["num_folds"] == 2
+        assert run_directory.RunDirectory(folder / "fold-1").read_config().optimizer == optimizer
+    assert printed[0]["num_correct"] > printed[1]["num_correct"] > 0

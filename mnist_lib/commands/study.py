@@ -64,6 +64,15 @@ def run(arguments: Sequence[str] | None = None) -> None:
         "make the runs of each setting one model, which is used like a run",
         module_name="Study",
     )
+    absl_flags.DEFINE_bool(
+        "suspects",
+        False,
+        "find training images whose label is likely wrong, by more runs of each setting",
+        module_name="Study",
+    )
+    absl_flags.DEFINE_integer(
+        "folds", 5, "runs of each setting that --suspects trains", module_name="Study"
+    )
     absl_flags.DEFINE_bool("json", False, "print JSON instead of tables", module_name="Study")
     flags.define_train_flags(of_study=True)
     command_line.run(_study, __doc__, arguments)
@@ -99,9 +108,12 @@ def _study() -> None:
         study_tables.print_study(results, os.fspath(workdir))
     startup.start_tensorflow(report_devices=False)
     study.draw(results, workdir / study.PICTURE_NAME)
-    made = _ensembles(planned) if FLAGS.ensemble else []
+    more: dict[str, Any] = {}
+    if FLAGS.ensemble:
+        more["ensembles"] = list(map(dataclasses.asdict, _ensembles(planned)))
+    if FLAGS.suspects:
+        more["suspects"] = [report.to_dict() for report in _suspects(planned)]
     if FLAGS.json:
-        more = {"ensembles": list(map(dataclasses.asdict, made))} if FLAGS.ensemble else {}
         print(json.dumps(results.to_dict() | more, indent=2))
 
 
@@ -120,6 +132,23 @@ def _ensembles(planned: Sequence[Any]) -> list[Any]:
         if not FLAGS.json:
             study_tables.print_ensemble(made[-1])
     return made
+
+
+def _suspects(planned: Sequence[Any]) -> list[Any]:
+    """Trains the folds of each setting, and prints which labels are likely wrong."""
+    from mnist_lib.studies import suspect_tables, suspects
+
+    first: dict[str, Any] = {}
+    for one in planned:
+        first.setdefault(one.setting, one)
+    reports = []
+    for one in first.values():
+        folder = one.path.with_name(suspects.FOLDER_NAME)
+        reports.append(suspects.find_suspects(one.config, folder, num_folds=FLAGS.folds))
+        if not FLAGS.json:
+            suspect_tables.print_suspects(reports[-1])
+            print(f"The picture: {folder / suspects.PICTURE_NAME}")
+    return reports
 
 
 def _is_mnist_at_hand(config: Any) -> bool:

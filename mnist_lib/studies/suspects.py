@@ -23,6 +23,7 @@ from mnist_lib.inspection.label_errors import LabelErrors
 from mnist_lib.runs import configured, experiment, finished_runs
 from mnist_lib.runs.config import TrainConfig
 
+FOLDER_NAME = "suspects"  # beside the runs of a study's setting
 JSON_NAME, PICTURE_NAME = "suspects.json", "suspects.png"
 _MOST_DRAWN = 40
 
