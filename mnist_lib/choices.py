@@ -26,6 +26,7 @@ MODEL_OPTIONS: dict[str, tuple[str, ...]] = {
     "cnn": ("activation", "pooling", "dropout"),
     "fast_cnn": ("activation",),
     "strided_cnn": ("activation", "width", "dropout"),
+    "shallow_cnn": ("activation", "width", "dropout"),
     "tiny_cnn": ("activation",),
     "m3": (),
     "m5": (),

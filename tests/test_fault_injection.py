@@ -81,6 +81,14 @@ def test_a_name_that_was_waited_for_does_not_hang_on_a_former_one(tmp_path):
         assert state.files["/f/old"] == b"content"
 
 
+def test_nothing_is_left_in_a_folder_that_is_gone(tmp_path):
+    made = [line.replace("/f/new", "/f/sub/new") for line in _REPLACED[:3]]
+    removed = ['unlink("`/f/sub/new`") = 0', 'rmdir("`/f/sub`") = 0']
+    calls = ['mkdir("`/f/sub`", 0777) = 0', *made, *removed]
+    for state in _recorded(tmp_path, calls).states_after(len(calls)):
+        assert "/f/sub/new" not in state.files or "/f/sub" in state.files
+
+
 def test_calls_of_several_threads_are_told_apart(tmp_path):
     log = tmp_path / "trace"
     log.write_text(

@@ -19,6 +19,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (6, 28, 28, 1)).astype(np.uin
         ("cnn", 1_199_882),
         ("fast_cnn", 109_210),
         ("strided_cnn", 122_506),
+        ("shallow_cnn", 83_690),
         ("tiny_cnn", 7_714),
         # An et al. 2020, their code's counts with the two averages of each normalisation.
         ("m3", 1_126_280),
@@ -42,7 +43,9 @@ def test_images_are_scaled_inside():
     np.testing.assert_allclose(model(IMAGES), expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["mlp", "lenet5", "cnn", "fast_cnn", "strided_cnn", "tiny_cnn"])
+@pytest.mark.parametrize(
+    "name", ["mlp", "lenet5", "cnn", "fast_cnn", "strided_cnn", "shallow_cnn", "tiny_cnn"]
+)
 @pytest.mark.parametrize("activation", choices.NAMES["activation"])
 def test_every_activation_builds(name, activation):
     model = mnist_lib.build_model(name, activation=activation)
@@ -145,7 +148,11 @@ def test_seed_decides_the_weights_and_layers_differ():
         ("mlp", {"dropout": 1.0}, r"dropout: 1.0 is not a rate in \[0, 1\)"),
         ("mlp", {"activation": "swish"}, "activation: 'swish' is not one of relu"),
         ("cnn", {"pooling": "min"}, "pooling: 'min' is not one of max, average"),
-        ("fast_cnn", {"width": 8}, "width: model fast_cnn has none; .* choose strided_cnn"),
+        (
+            "fast_cnn",
+            {"width": 8},
+            "width: model fast_cnn has none; .* choose strided_cnn or shallow_cnn",
+        ),
         ("strided_cnn", {"width": 0}, r"width: 0 must be at least 1 and below 2\*\*15"),
         ("mlp", {"mixed_precision": "int8"}, "mixed_precision: 'int8' is not one of"),
     ],

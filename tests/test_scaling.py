@@ -19,7 +19,7 @@ import scaling  # noqa: E402
 
 def test_every_model_is_there():
     """All but those whose batch normalisation reduces on its own."""
-    normalised = {"fast_cnn", "strided_cnn", "tiny_cnn", "m3", "m5", "m7"}
+    normalised = {"fast_cnn", "strided_cnn", "shallow_cnn", "tiny_cnn", "m3", "m5", "m7"}
     assert set(scaling.LAYERS) == set(choices.MODEL_OPTIONS) - normalised
 
 

@@ -26,7 +26,7 @@ _PLAIN = {
     "steps_per_loop": 50,
     "eval_every": None,
 }
-# What the records of strided and of tiny networks have in common.
+# What the records of small networks have in common.
 _RECORD = {
     **_PLAIN,
     "model": "strided_cnn",
@@ -74,7 +74,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "good": {**_SHORT_RECORD, "train_steps": 800, "steps_per_loop": 20, "eval_every": 200},
     "quick": {
         **_SHORT_RECORD,
-        "width": 8,
+        "model": "shallow_cnn",
         "learning_rate": 0.03,
         "train_steps": 500,
         "steps_per_loop": 10,

@@ -233,8 +233,9 @@ def _play(one: _Operation, contents: dict[int, bytearray], names: dict[str, int 
     elif one.kind == "move":
         for path in [path for path in names if _is_in(path, one.path)]:
             names[one.to + path[len(one.path) :]] = names.pop(path)
-    elif one.kind == "remove":
-        names.pop(one.path, None)
+    elif one.kind == "remove":  # a folder takes what is in it along
+        for path in [path for path in names if _is_in(path, one.path)]:
+            del names[path]
 
 
 def _is_in(path: str, folder: str) -> bool:
