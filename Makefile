@@ -27,10 +27,10 @@ demo: $(BIN)/.installed  ## Serves a page to draw on; trains a run for it if the
 	$(BIN)/python scripts/demo.py $(ARGS)
 
 test: $(BIN)/.installed-dev  ## Runs the tests that take seconds, on JOBS=2 cores.
-	$(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist loadfile --durations=10 $(ARGS)
 
 test-slow: $(BIN)/.installed-dev  ## Runs the tests that take minutes, on JOBS=2 cores.
-	$(BIN)/python -m pytest -m slow -n $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -m slow -n $(JOBS) --dist loadfile --durations=20 $(ARGS)
 
 test-wheel: $(BIN)/.installed-dev  ## Runs the library's tests against the built wheel.
 	tests/wheel_test.sh $(abspath $(BIN)/python)
