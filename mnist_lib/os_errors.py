@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import pathlib
+import shutil
 import tempfile
 from collections.abc import Iterator
 
 from mnist_lib import errors
+
+_logger = logging.getLogger(__name__)
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FAILING = {errno.EIO, errno.ESTALE, errno.ENXIO, errno.ENODEV}
@@ -107,12 +111,35 @@ def temporary_folder() -> Iterator[pathlib.Path]:
     Raises:
       OutputError: none can be made.
     """
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = stack.enter_context(removed_afterwards("mnist_lib-"))
+        except OSError as error:
+            raise _no_temporary_folder(error) from error
+        yield folder
+
+
+@contextlib.contextmanager
+def removed_afterwards(prefix: str, parent: pathlib.Path | None = None) -> Iterator[pathlib.Path]:
+    """Makes a folder that is there for the length of the block, or warns that it stays.
+
+    `tempfile.TemporaryDirectory` of Python 3.11 calls itself without end where a folder may not
+    be removed, and what went wrong in the block is never said.
+
+    Args:
+      prefix: how its name begins.
+      parent: where it is made; None: where temporary files are.
+
+    Raises:
+      OSError: it cannot be made.
+    """
+    folder = pathlib.Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
     try:
-        folder = tempfile.TemporaryDirectory(prefix="mnist_lib-")
-    except OSError as error:
-        raise _no_temporary_folder(error) from error
-    with folder as name:
-        yield pathlib.Path(name)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            _logger.warning("%s: could not be removed", folder)
 
 
 def _no_temporary_folder(error: OSError) -> errors.OutputError:

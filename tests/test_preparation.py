@@ -8,6 +8,7 @@ import hashlib
 import inspect
 import json
 import logging
+import os
 import pathlib
 import re
 import shutil
@@ -16,6 +17,7 @@ import threading
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import extractor
 from tensorflow_datasets.core.utils import tqdm_utils
@@ -308,6 +310,41 @@ def test_a_disk_that_fills_up_leaves_nothing_that_is_used(tmp_path, monkeypatch)
             mnist_lib.prepare_dataset("synthetic_digits", data_dir=tmp_path)
     assert not list(tmp_path.glob("**/dataset_info.json"))
     assert mnist_lib.prepare_dataset("synthetic_digits", data_dir=tmp_path).source == "generated"
+
+
+@pytest.mark.usefixtures("forty_digits")
+@pytest.mark.parametrize(
+    ("failure", "known"),
+    [
+        (tf.errors.ResourceExhaustedError, mnist_lib.errors.StorageError),
+        (tf.errors.UnknownError, mnist_lib.errors.StorageError),  # as EIO
+        (tf.errors.PermissionDeniedError, mnist_lib.errors.OutputError),  # as EACCES, EROFS
+    ],
+)
+def test_a_shard_that_cannot_be_written_is_said(failure, known, tmp_path, monkeypatch):
+    def fail(*_):
+        raise failure(None, None, "Disk quota exceeded")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tf.io.TFRecordWriter, "write", fail)
+        with pytest.raises(known, match=r"preparing synthetic_digits failed .*Disk quota"):
+            mnist_lib.prepare_dataset("synthetic_digits", data_dir=tmp_path)
+    assert mnist_lib.prepare_dataset("synthetic_digits", data_dir=tmp_path).source == "generated"
+
+
+@pytest.mark.usefixtures("forty_digits")
+def test_a_folder_that_may_not_be_removed_does_not_hide_what_failed(tmp_path, monkeypatch, caplog):
+    def deny(path, *_, **__):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rmdir", deny)
+        patch.setattr(os, "rename", deny)
+        with pytest.raises(mnist_lib.errors.OutputError, match="Permission denied"):
+            mnist_lib.prepare_dataset("synthetic_digits", data_dir=tmp_path)
+    assert "could not be removed" in caplog.text
+    mnist_lib.prepare_dataset("synthetic_digits", data_dir=tmp_path)
+    assert not [*tmp_path.glob(".unpacked-*"), *tmp_path.glob("*/incomplete*")]
 
 
 @pytest.fixture

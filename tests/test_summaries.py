@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing import event_accumulator
+from tensorboard.plugins.histogram import summary_v2 as histogram_plugin
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 import mnist_lib
+from mnist_lib import errors
 from mnist_lib.datasets import record_framing
-from mnist_lib.inspection import event_records, opening_summaries, summaries, weights
+from mnist_lib.inspection import event_files, event_records, opening_summaries, summaries, weights
 from mnist_lib.inspection.opening_summaries import Beginning
 
 TRAIN_TAGS = {
@@ -118,6 +120,25 @@ def test_what_was_cut_off_or_damaged_is_logged_again(tmp_path, num_bytes):
     reader = event_accumulator.EventAccumulator(str(tmp_path / "train"))
     reader.Reload()
     assert [event.step for event in reader.Tensors("metrics/loss")] == [10, 20, 30, 40]
+
+
+def test_a_write_that_failed_without_a_word_is_found_by_the_next_flush(tmp_path):
+    writer = event_files.EventWriter(tmp_path)
+    long = [histogram_plugin.histogram_pb(f"weights/{n}", np.arange(9.0)) for n in range(100)]
+    for step in range(12):  # more than TensorFlow buffers
+        writer.raw(step, long)
+    (path,) = tmp_path.iterdir()
+    content = bytearray(path.read_bytes())
+    assert len(content) > 5000
+    content[5000] ^= 1
+    path.write_bytes(content)
+    for call in (writer.flush, writer.close):
+        with pytest.raises(errors.StorageError, match="a part of what was written is not there"):
+            call()
+    writer = event_files.EventWriter(tmp_path)  # the next process goes on behind it
+    writer.raw(12, long)
+    writer.flush()
+    writer.close()
 
 
 @pytest.mark.parametrize("part", ["data", "length"])

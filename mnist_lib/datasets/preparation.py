@@ -15,7 +15,6 @@ import logging
 import os
 import pathlib
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 
@@ -194,9 +193,9 @@ def _build_with_tfds(
             tfds_internals.silence(),
             contextlib.closing(progress),
             paths.for_tensorflow(root) as folder,
-            tempfile.TemporaryDirectory(prefix=unpacked_prefix, dir=folder) as unpacked,
+            os_errors.removed_afterwards(unpacked_prefix, folder) as unpacked,
             paths.for_tensorflow(files or root) as originals_folder,
-            tfds_internals.temporary_files_in(pathlib.Path(unpacked)),
+            tfds_internals.temporary_files_in(unpacked),
         ):
             builder = _builder(info, folder)
             tfds_internals.accept_verified_files(builder)
@@ -204,7 +203,8 @@ def _build_with_tfds(
             options = tfds.download.DownloadConfig(
                 manual_dir=originals_folder, try_download_gcs=False
             )
-            builder.download_and_prepare(download_dir=unpacked, download_config=options)
+            with tfds_internals.write_errors():
+                builder.download_and_prepare(download_dir=unpacked, download_config=options)
     except (OSError, tf.errors.OpError, tfds_internals.extract_error()) as error:
         failed = f"{root}: preparing {info.name} failed ({paths.as_named(str(error), root)})."
         denied = (errno.EACCES, errno.EPERM, errno.EROFS)

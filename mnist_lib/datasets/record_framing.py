@@ -57,6 +57,24 @@ def records(stream: typing.BinaryIO, offset: int, longest: int) -> typing.Iterat
         offset = end
 
 
+def end_of_whole(path: pathlib.Path, offset: int) -> int:
+    """Returns up to where a file holds whole records only, from an offset on.
+
+    Args:
+      path: a file whose lengths are to be trusted.
+      offset: where a record begins, or the file's end.
+
+    Raises:
+      OSError: it cannot be read.
+    """
+    with path.open("rb") as stream:
+        for record in records(stream, offset, os.fstat(stream.fileno()).st_size):
+            if content(stream, record) is None:
+                break
+            offset = record.end
+    return offset
+
+
 def content(stream: typing.BinaryIO, record: Record) -> bytes | None:
     """Returns what a record holds; None: it is damaged."""
     stream.seek(record.offset + _HEADER.size)

@@ -55,6 +55,23 @@ def watch_examples(builder: Any, update: Callable[[int], None]) -> None:
 
 
 @contextlib.contextmanager
+def write_errors() -> Iterator[None]:
+    """Raises what could not be written as it was raised, not as the RuntimeError TFDS makes of it.
+
+    Raises:
+      OSError, tf.errors.OpError: a file could not be written.
+    """
+    import tensorflow as tf
+
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error.__cause__, OSError | tf.errors.OpError):
+            raise error.__cause__ from None
+        raise
+
+
+@contextlib.contextmanager
 def silence() -> Iterator[None]:
     """Keeps TFDS's bars, prints and remarks off the screen, not its warnings and errors."""
     from tensorflow_datasets.core.utils import tqdm_utils

@@ -8,6 +8,7 @@ checkpoint is not logged again when the steps are taken again.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import pathlib
@@ -20,7 +21,8 @@ import tensorflow as tf
 from tensorboard.plugins.histogram import summary_v2 as histogram_plugin
 from tensorboard.plugins.scalar import summary_v2 as scalar_plugin
 
-from mnist_lib import errors
+from mnist_lib import errors, os_errors
+from mnist_lib.datasets import record_framing
 from mnist_lib.inspection import event_records
 
 _logger = logging.getLogger(__name__)
@@ -39,6 +41,7 @@ class EventWriter:
         self._behind = _behind_damage(damaged)
         self._next_behind = next(self._behind, None)
         self._writer: tf.summary.SummaryWriter | None = None
+        self._checked: dict[pathlib.Path, int] = {}  # up to where each file is whole
 
     def has(self, tag: str, step: int) -> bool:
         """Whether a step of a tag, or one after it, is there already."""
@@ -116,6 +119,7 @@ class EventWriter:
         if self._writer is not None:
             with self._write_errors():
                 self._writer.flush()
+                self._check_written()
 
     def close(self) -> None:
         """Closes the file.
@@ -126,12 +130,22 @@ class EventWriter:
         if self._writer is not None:
             with self._write_errors():
                 self._writer.close()
+                self._check_written()
 
     def _open(self) -> tf.summary.SummaryWriter:
         if self._writer is None:
             self._wait_for_a_later_name()
+            self._checked = {path: path.stat().st_size for path in _files(self._folder)}
             self._writer = tf.summary.create_file_writer(os.fsencode(self._folder))
         return self._writer
+
+    def _check_written(self) -> None:
+        """Reads what was written: of a write that fails but once TensorFlow says nothing."""
+        for path in _files(self._folder):
+            end = record_framing.end_of_whole(path, self._checked.get(path, 0))
+            if end < path.stat().st_size:
+                raise OSError(errno.EIO, "a part of what was written is not there", str(path))
+            self._checked[path] = end
 
     def _wait_for_a_later_name(self) -> None:
         """Waits out a second in which a file was begun: readers go by the seconds in names."""
@@ -143,9 +157,10 @@ class EventWriter:
     def _write_errors(self) -> Iterator[None]:
         try:
             yield
-        except tf.errors.OpError as error:
+        except (OSError, tf.errors.OpError) as error:
+            cause = os_errors.cause(error) if isinstance(error, OSError) else error.message
             raise errors.StorageError(
-                f"{self._folder}: event files could not be written ({error.message}). Free some "
+                f"{self._folder}: event files could not be written ({cause}). Free some "
                 "space and start again with the same --workdir."
             ) from error
 
