@@ -42,18 +42,20 @@ class DiskState:
       fault: what was lost.
       call: after how many calls.
       files: by path.
-      operation: which one was lost; -1: not one alone.
+      num_operations: after how many changes.
+      lost: which of these; -1: not one alone.
     """
 
     fault: str
     call: int
     files: dict[str, bytes | None]
-    operation: int = -1
+    num_operations: int
+    lost: int = -1
 
     @property
     def key(self) -> str:
         """What it is known by in another recording of the same work."""
-        return f"{self.call} {self.operation}"
+        return f"{self.num_operations} {self.lost}"
 
     @property
     def digest(self) -> str:
@@ -178,12 +180,12 @@ class Recording:
             keep and self._has_name(number, one, end)
             for keep, (number, one) in zip(kept, done, strict=True)
         ]
-        yield DiskState(NOT_SYNCED, end, self._played(done, kept))
-        yield DiskState(NOT_NAMED, end, self._played(done, named))
+        yield DiskState(NOT_SYNCED, end, self._played(done, kept), len(done))
+        yield DiskState(NOT_NAMED, end, self._played(done, named), len(done))
         for index, is_safe in enumerate(named):
             if not is_safe:
                 alone = [number != index for number in range(len(done))]
-                yield DiskState(ONE_WRITE, end, self._played(done, alone), index)
+                yield DiskState(ONE_WRITE, end, self._played(done, alone), len(done), index)
 
     def _is_lost(self, number: int, one: _Operation, end: int) -> bool:
         """Whether it is content that nobody has waited for."""

@@ -46,7 +46,7 @@ class Point:
     @property
     def key(self) -> str:
         """What it is known by in another recording of the same work."""
-        return f"{self.call.name} {self.call.number}"
+        return f"{self.index} {self.call.name}"
 
     def injections(self) -> list[str]:
         """Returns what strace is told."""

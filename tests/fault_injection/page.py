@@ -18,7 +18,8 @@ names in folders that were not) event files may lack steps, nothing else. `refus
 code of the contract and a line that says what to do. `lost` is anything else: another result, a run
 that starts over, a file that is half there or stays for good, exit code 70, a traceback, no end.
 A call that did not come again (its number changed) is not counted as injected.
-Where there was no time for all, a seed chose, of each fault as many.
+Where there was no time for all, a seed chose, of each fault as many. Each go records the work anew;
+`possible` is of the last recording, whose calls are not quite those of another.
 What malformed files do is in [faults_inputs.md](faults_inputs.md).
 
 """.splitlines()
