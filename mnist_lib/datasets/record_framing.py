@@ -57,8 +57,8 @@ def records(stream: typing.BinaryIO, offset: int, longest: int) -> typing.Iterat
         offset = end
 
 
-def end_of_whole(path: pathlib.Path, offset: int) -> int:
-    """Returns up to where a file holds whole records only, from an offset on.
+def whole_records(path: pathlib.Path, offset: int) -> typing.Iterator[tuple[Record, bytes]]:
+    """Yields records and what they hold, up to the first that is not whole.
 
     Args:
       path: a file whose lengths are to be trusted.
@@ -69,10 +69,10 @@ def end_of_whole(path: pathlib.Path, offset: int) -> int:
     """
     with path.open("rb") as stream:
         for record in records(stream, offset, os.fstat(stream.fileno()).st_size):
-            if content(stream, record) is None:
-                break
-            offset = record.end
-    return offset
+            held = content(stream, record)
+            if held is None:
+                return
+            yield record, held
 
 
 def content(stream: typing.BinaryIO, record: Record) -> bytes | None:

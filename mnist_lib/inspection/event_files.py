@@ -42,6 +42,7 @@ class EventWriter:
         self._next_behind = next(self._behind, None)
         self._writer: tf.summary.SummaryWriter | None = None
         self._checked: dict[pathlib.Path, int] = {}  # up to where each file is whole
+        self._unseen: set[tuple[str, int]] = set()  # tags and steps that were written since
 
     def has(self, tag: str, step: int) -> bool:
         """Whether a step of a tag, or one after it, is there already."""
@@ -50,6 +51,8 @@ class EventWriter:
     @contextlib.contextmanager
     def at(self, step: int, tag: str) -> Iterator[bool]:
         """Has `tf.summary` write a step of a tag here; yields False if it is there already.
+
+        What is not written is missed by the next `flush`.
 
         Raises:
           StorageError: the file cannot be written.
@@ -60,7 +63,7 @@ class EventWriter:
         self._write_again(step)
         with self._write_errors(), self._open().as_default(step=step):
             yield True
-        self._last[tag] = step
+        self._note(step, tag)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Writes scalars by tag.
@@ -108,7 +111,12 @@ class EventWriter:
             event.value.add().ParseFromString(value.SerializeToString())
         with self._write_errors(), self._open().as_default(step=step):
             tf.summary.experimental.write_raw_pb(event.SerializeToString())
-        self._last |= {value.tag: step for value in new}
+        for value in new:
+            self._note(step, value.tag)
+
+    def _note(self, step: int, tag: str) -> None:
+        self._last[tag] = step
+        self._unseen.add((tag, step))
 
     def flush(self) -> None:
         """Writes out what is buffered.
@@ -141,11 +149,17 @@ class EventWriter:
 
     def _check_written(self) -> None:
         """Reads what was written: of a write that fails but once TensorFlow says nothing."""
+        is_whole = True
         for path in _files(self._folder):
-            end = record_framing.end_of_whole(path, self._checked.get(path, 0))
-            if end < path.stat().st_size:
-                raise OSError(errno.EIO, "a part of what was written is not there", str(path))
+            end = self._checked.get(path, 0)
+            for record, held in record_framing.whole_records(path, end):
+                event = tf.compat.v1.Event.FromString(held)
+                self._unseen -= {(tag, event.step) for tag in _tags(event)}
+                end = record.end
+            is_whole &= end >= path.stat().st_size
             self._checked[path] = end
+        if self._unseen or not is_whole:
+            raise OSError(errno.EIO, "a part of what was written is not there")
 
     def _wait_for_a_later_name(self) -> None:
         """Waits out a second in which a file was begun: readers go by the seconds in names."""
@@ -198,9 +212,13 @@ def last_steps(folder: pathlib.Path) -> tuple[dict[str, int], list[pathlib.Path]
 
 
 def _count(event: tf.compat.v1.Event, last: dict[str, int]) -> None:
-    tags = [value.tag for value in event.summary.value]
-    for tag in (*tags, *(["graph"] if event.HasField("graph_def") else [])):
+    for tag in _tags(event):
         last[tag] = max(last.get(tag, -1), event.step)
+
+
+def _tags(event: tf.compat.v1.Event) -> list[str]:
+    tags = [value.tag for value in event.summary.value]
+    return [*tags, "graph"] if event.HasField("graph_def") else tags
 
 
 def _behind_damage(damaged: Sequence[pathlib.Path]) -> Iterator[tf.compat.v1.Event]:

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import summary as custom_scalar
 
-from mnist_lib.inspection import summaries
+from mnist_lib.inspection import event_files, summaries
 
 _logger = logging.getLogger(__name__)
 
@@ -64,16 +64,17 @@ def begin(run: summaries.RunSummaries, beginning: Beginning) -> None:
     with train.at(0, "run") as is_new:
         if is_new:
             tf.summary.text("run", _table(beginning))
-    with train.at(0, "graph") as is_new:
-        if is_new and beginning.graph is not None:
-            tf.summary.graph(beginning.graph)
-    with train.at(0, "keras") as is_new:
-        if is_new:
-            _write_keras_graph(beginning.model)
-    for tag, images in (("samples", beginning.samples), ("augmented", beginning.augmented)):
-        with train.at(0, f"input/{tag}") as is_new:
-            if is_new and len(images):
-                tf.summary.image(f"input/{tag}", tiled(images)[np.newaxis])
+    if beginning.graph is not None:
+        with train.at(0, "graph") as is_new:
+            if is_new:
+                tf.summary.graph(beginning.graph)
+    _write_keras_graph(train, beginning.model)
+    pictures = {"input/samples": beginning.samples, "input/augmented": beginning.augmented}
+    for tag, images in pictures.items():
+        if len(images):
+            with train.at(0, tag) as is_new:
+                if is_new:
+                    tf.summary.image(tag, tiled(images)[np.newaxis])
 
 
 def tiled(images: np.ndarray, columns: int = 5) -> np.ndarray:
@@ -103,7 +104,9 @@ def _table(beginning: Beginning) -> str:
     return "\n".join(["| | |", "|---|---|", *lines])
 
 
-def _write_keras_graph(model: keras.Model) -> None:
+def _write_keras_graph(writer: event_files.EventWriter, model: keras.Model) -> None:
+    if writer.has("keras", 0):
+        return
     try:
         description = model.to_json()
     except (NotImplementedError, TypeError, ValueError) as error:  # a class of somebody's own
@@ -112,4 +115,5 @@ def _write_keras_graph(model: keras.Model) -> None:
     metadata = tf.compat.v1.SummaryMetadata()
     metadata.plugin_data.plugin_name = _KERAS_GRAPH
     metadata.plugin_data.content = b"1"
-    tf.summary.write(tag="keras", tensor=tf.constant(description), metadata=metadata)
+    with writer.at(0, "keras"):
+        tf.summary.write(tag="keras", tensor=tf.constant(description), metadata=metadata)
