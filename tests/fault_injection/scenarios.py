@@ -118,13 +118,14 @@ def _run_outcome(folder: pathlib.Path) -> dict:
 
 
 def _logged(folder: pathlib.Path) -> list[tuple[str, int]]:
-    """Returns tag and step of all that is in the event files of a folder."""
-    return sorted(
-        (value.tag, event.step)
-        for path in folder.glob("events.out.tfevents.*")
-        for event in event_records.read_events(path, event_records.Damage())
-        for value in event.summary.value
-    )
+    """Returns tag and step of all that TensorBoard shows of a folder."""
+    found = []
+    for path in folder.glob("events.out.tfevents.*"):
+        damage = event_records.Damage()
+        for event in event_records.read_events(path, damage):
+            if damage.offset is None:  # it reads no further
+                found += [(value.tag, event.step) for value in event.summary.value]
+    return sorted(found)
 
 
 def _tensors(folder: pathlib.Path) -> dict[str, str]:
