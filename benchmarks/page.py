@@ -9,7 +9,7 @@ from benchmarks import tables
 _INTRODUCTION = """\
 # Speed
 
-Made by `{command}`; `make bench` makes it again. {environment}
+Made by `{command}`{repeated}. {environment}
 {notes}
 Each contender trains the same network with Adam (1e-3, epsilon 1e-7) on the same images in
 memory, in a process of its own, and they take turns. Times are of training steps alone, loss
@@ -31,7 +31,12 @@ def markdown(report: dict, command: str, *, notes: str = "", chart: str | None =
     environment = describe_environment(report["environment"])
     if notes:
         notes = f"\n{notes.strip()}\n"
-    parts = [_INTRODUCTION.format(command=command, environment=environment, notes=notes)]
+    repeated = "; `make bench` makes it again" if "--suite" in command.split() else ""
+    parts = [
+        _INTRODUCTION.format(
+            command=command, repeated=repeated, environment=environment, notes=notes
+        )
+    ]
     if chart is not None:
         parts.append(f"![Time per step of each contender]({chart})\n")
     if "train" in report:

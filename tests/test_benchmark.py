@@ -542,7 +542,9 @@ def test_tables_hold_the_numbers(report, capsys):
 
 def test_the_page_says_who_ran_where_and_who_did_not(report):
     text = page.markdown(report, "python scripts/benchmark.py", chart="images/speed.png")
-    assert "Made by `python scripts/benchmark.py`" in text
+    assert "Made by `python scripts/benchmark.py`. 2026-01-02" in text
+    of_all = page.markdown(report, "python scripts/benchmark.py --suite")
+    assert "--suite`; `make bench` makes it again. 2026-01-02" in of_all
     assert "2026-01-02, 2 cores of a processor, Linux, Python 3.11.0, keras 3.15.1." in text
     assert "![Time per step of each contender](images/speed.png)" in text
     assert "- `pytorch` is left out: torch not installed; pip install torch" in text
