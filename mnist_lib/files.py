@@ -67,6 +67,27 @@ def _remove_old_left_overs(path: pathlib.Path) -> None:
                     other.unlink()
 
 
+def publish_folder(built: pathlib.Path, name: pathlib.Path, root: pathlib.Path) -> None:
+    """Gives a folder its name when all that is in it is on the disk; durably.
+
+    Args:
+      built: the folder.
+      name: a path on the same file system, where nothing is.
+      root: a folder that is there, above `name`.
+
+    Raises:
+      OSError: it cannot be done.
+    """
+    for path in (*built.rglob("*"), built):
+        sync(path)
+    name.parent.mkdir(parents=True, exist_ok=True)
+    built.rename(name)
+    for parent in name.parents:
+        sync(parent)
+        if parent == root:
+            return
+
+
 def sync(path: pathlib.Path) -> None:
     """Waits until a file, or what a folder lists, is on the disk.
 

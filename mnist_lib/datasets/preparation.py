@@ -20,7 +20,7 @@ from collections.abc import Iterator
 
 import filelock
 
-from mnist_lib import choices, errors, locks, os_errors, paths, runtime
+from mnist_lib import choices, errors, files, locks, os_errors, paths, runtime
 from mnist_lib.datasets import catalog, downloads, originals, tfds_internals
 from mnist_lib.datasets.prepared import PreparedDataset, open_prepared
 from mnist_lib.progress import Progress
@@ -115,22 +115,22 @@ def _prepare(
                 f"train on it, {how}."
             )
     with contextlib.ExitStack() as stack:
-        files = None
+        verified = None
         if source == "manual_dir":  # before anything is created
             assert manual_dir is not None
             staging = stack.enter_context(os_errors.temporary_folder())
-            files = originals.collect_originals(info, manual_dir, staging)
+            verified = originals.collect_originals(info, manual_dir, staging)
         paths.check_makeable("data_dir", root)
         with _preparation_lock(root, info):
             if not _is_prepared(directory):  # another process may have been faster
                 _logger.info("Preparing %s in %s, once", info.name, directory)
                 start = time.monotonic()
                 if source == "download":
-                    files = downloads.download_originals(info, root / "downloads" / info.family)
+                    verified = downloads.download_originals(info, root / "downloads" / info.family)
                     if info.archive is not None:
                         staging = stack.enter_context(os_errors.temporary_folder())
-                        files = originals.collect_originals(info, files, staging)
-                _build_with_tfds(info, root, files)
+                        verified = originals.collect_originals(info, verified, staging)
+                _build_with_tfds(info, root, verified)
                 _logger.info("Prepared %s in %.0f s", info.name, time.monotonic() - start)
     return open_prepared(info, directory, source)
 
@@ -166,15 +166,16 @@ def _preparation_lock(root: pathlib.Path, info: catalog.DatasetInfo) -> Iterator
 
 
 def _build_with_tfds(
-    info: catalog.DatasetInfo, root: pathlib.Path, files: pathlib.Path | None
+    info: catalog.DatasetInfo, root: pathlib.Path, verified: pathlib.Path | None
 ) -> None:
-    """Writes the TFDS data set; it appears under its name when it is complete."""
+    """Writes the TFDS data set; it appears under its name when it is complete, and on the disk."""
     runtime.check_not_forked()
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
     from mnist_lib.datasets import stored_splits
 
+    directory = root / info.name / info.version
     unpacked_prefix = f".unpacked-{info.family}-"
     num_images = info.num_train + info.num_test
     progress = Progress(num_images, description=f"Preparing {info.name}")
@@ -194,10 +195,10 @@ def _build_with_tfds(
             contextlib.closing(progress),
             paths.for_tensorflow(root) as folder,
             os_errors.removed_afterwards(unpacked_prefix, folder) as unpacked,
-            paths.for_tensorflow(files or root) as originals_folder,
+            paths.for_tensorflow(verified or root) as originals_folder,
             tfds_internals.temporary_files_in(unpacked),
         ):
-            builder = _builder(info, folder)
+            builder = _builder(info, unpacked / "built")
             tfds_internals.accept_verified_files(builder)
             tfds_internals.watch_examples(builder, progress.update)
             options = tfds.download.DownloadConfig(
@@ -205,6 +206,9 @@ def _build_with_tfds(
             )
             with tfds_internals.write_errors():
                 builder.download_and_prepare(download_dir=unpacked, download_config=options)
+            if not directory.exists():
+                files.publish_folder(unpacked / "built" / info.name / info.version, directory, root)
+        files.sync(root)  # where the other folder is no longer
     except (OSError, tf.errors.OpError, tfds_internals.extract_error()) as error:
         failed = f"{root}: preparing {info.name} failed ({paths.as_named(str(error), root)})."
         denied = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -216,7 +220,7 @@ def _build_with_tfds(
             f"{failed} Free some space (about {num_images / 470:.0f} MB are needed) and run again; "
             "nothing half-written is used."
         ) from error
-    built = open_prepared(info, root / info.name / info.version, "generated")
+    built = open_prepared(info, directory, "generated")
     for split in built.shards:  # what was prepared is noted, and the copies are made
         stored_splits.read_prepared(built, split)
 

@@ -51,4 +51,7 @@ def of(so_far: tally.Tally) -> str:
         f"folder by all processes together: {so_far.num_left_over}.",
         "",
     ]
+    if so_far.of_other_versions:
+        names = ", ".join(f"*{titles[name]}*" for name in so_far.of_other_versions)
+        lines += [f"Tried with an earlier version of the package than the rest: {names}.", ""]
     return "\n".join(lines)

@@ -152,7 +152,8 @@ def _prepare(folder: pathlib.Path) -> None:
 
 
 def _prepared_outcome(folder: pathlib.Path) -> dict:
-    files = sorted(path for path in (folder / "data").rglob("*") if path.is_file())
+    found = sorted(path for path in (folder / "data").rglob("*") if path.is_file())
+    files = [path for path in found if path.suffix != ".lock"]  # made again by who needs it
     shards = {path.name: path.read_bytes().hex() for path in files if "tfrecord" in path.name}
     return {"shards": shards, "files": [str(path.relative_to(folder)) for path in files]}
 

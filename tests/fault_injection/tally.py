@@ -23,6 +23,7 @@ class Count:
       results: how many `same`, `refused`.
       lost: a line for each that was not survived.
       tried: the keys of those whose turn has come, injected or not.
+      code: of which version of the package, its SHA-256.
     """
 
     scenario: str
@@ -32,6 +33,7 @@ class Count:
     results: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     lost: list[str] = dataclasses.field(default_factory=list)
     tried: list[str] = dataclasses.field(default_factory=list)
+    code: str = ""
 
 
 class Tally:
@@ -47,26 +49,29 @@ class Tally:
 
         Args:
           path: its file, which `save` writes; None: none.
-
-        Raises:
-          SystemExit: It was of another version of the package.
         """
-        self._path = path
+        self._path, self._code = path, _code()
         self._counts: dict[tuple[str, str], Count] = {}
         self.seconds, self.num_left_over = 0.0, 0
         if path is None or not path.exists():
             return
         read = json.loads(path.read_text())
-        if read["code"] != _code():
-            raise SystemExit(f"{path} is of another version of the package: take another file")
         self.seconds, self.num_left_over = read["seconds"], read["num_left_over"]
         for fields in read["counts"]:
             fields["results"] = collections.Counter(fields["results"])
             self._counts[fields["scenario"], fields["fault"]] = Count(**fields)
 
     def of(self, scenario: str, fault: str) -> Count:
-        """Returns a count, to be added to."""
-        return self._counts.setdefault((scenario, fault), Count(scenario, fault))
+        """Returns a count, to be added to; of another version of the package nothing counts."""
+        count = self._counts.get((scenario, fault))
+        if count is None or count.code != self._code:
+            count = self._counts[scenario, fault] = Count(scenario, fault, code=self._code)
+        return count
+
+    @property
+    def of_other_versions(self) -> list[str]:
+        """The scenarios with counts of another version of the package than this one."""
+        return list(dict.fromkeys(c.scenario for c in self.counts if c.code != self._code))
 
     @property
     def counts(self) -> list[Count]:
@@ -79,7 +84,6 @@ class Tally:
         if self._path is None:
             return
         fields = {
-            "code": _code(),
             "seconds": self.seconds,
             "num_left_over": self.num_left_over,
             "counts": [vars(count) for count in self.counts],
