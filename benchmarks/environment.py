@@ -8,7 +8,10 @@ import pathlib
 import platform
 from importlib import metadata
 
-_PACKAGES = ("mnist_lib", "tensorflow", "keras", "tf-models-official", "torch", "numpy")
+_PACKAGES = (
+    *("mnist_lib", "tensorflow", "keras", "tf-models-official", "torch", "jax", "flax", "optax"),
+    "numpy",
+)
 
 
 def describe() -> dict:
