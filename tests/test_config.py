@@ -191,8 +191,8 @@ def test_what_belongs_to_a_replaced_value_goes_with_it():
     assert (sgd.optimizer, sgd.beta_1, sgd.beta_2) == ("sgd", None, None)
     assert mnist_lib.recipe("fast", optimizer="adam") == fast
     assert mnist_lib.recipe("fast", optimizer="adamw", beta_1=0.5).beta_1 == 0.5
-    assert mnist_lib.recipe("quick").width
-    assert mnist_lib.recipe("quick", model="cnn").width is None
+    assert mnist_lib.recipe("strong").width
+    assert mnist_lib.recipe("strong", model="cnn").width is None
     assert mnist_lib.recipe("fast", loss="hinge").label_smoothing == 0
     assert mnist_lib.recipe("fast", seed=3) == dataclasses.replace(fast, seed=3)
 

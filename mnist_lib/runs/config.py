@@ -130,7 +130,7 @@ class TrainConfig:
     worker_port: int | None = None
     steps_per_loop: int = FROM_RECIPE
     eval_every: int | None = FROM_RECIPE
-    checkpoint_every: int | None = None
+    checkpoint_every: int | None = FROM_RECIPE
     summaries: str = "default"
     profile_steps: str | None = None
     deterministic: bool = True

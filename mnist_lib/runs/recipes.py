@@ -25,6 +25,7 @@ _PLAIN = {
     "train_steps": None,
     "steps_per_loop": 50,
     "eval_every": None,
+    "checkpoint_every": None,
 }
 # What the records of small networks have in common.
 _RECORD = {
@@ -89,6 +90,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "augmentation": "affine",
         "train_steps": 1500,
         "eval_every": 300,
+        "checkpoint_every": 300,  # an epoch has so few steps that saving would take the most time
     },
     "few_100": {
         **_RECORD,
@@ -97,6 +99,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "batch_size": 100,
         "train_steps": 1500,
         "eval_every": 300,
+        "checkpoint_every": 300,  # an epoch has so few steps that saving would take the most time
     },
     "mlp": _PLAIN,
     "cnn": {**_PLAIN, "model": "cnn"},
