@@ -81,6 +81,16 @@ def test_a_name_that_was_waited_for_does_not_hang_on_a_former_one(tmp_path):
         assert state.files["/f/old"] == b"content"
 
 
+@pytest.mark.parametrize("waits", [True, False])
+def test_names_in_a_folder_that_moved_are_safe_when_it_was_waited_for_there(tmp_path, waits):
+    made = [line.replace("/f/new", "/f/sub/new") for line in _REPLACED[:3]]
+    calls = ['mkdir("`/f/sub`", 0777) = 0', *made, 'rename("`/f/sub`", "`/f/moved`") = 0']
+    calls += ["fsync(4<`/f/moved`>) = 0"] * waits
+    calls += ["fsync(4<`/f`>) = 0"]
+    at_end = list(_recorded(tmp_path, calls).states_after(len(calls)))
+    assert all("/f/moved/new" in state.files for state in at_end) == waits
+
+
 def test_nothing_is_left_in_a_folder_that_is_gone(tmp_path):
     made = [line.replace("/f/new", "/f/sub/new") for line in _REPLACED[:3]]
     removed = ['unlink("`/f/sub/new`") = 0', 'rmdir("`/f/sub`") = 0']

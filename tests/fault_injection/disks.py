@@ -197,7 +197,18 @@ class Recording:
         if one.kind not in ("name", "move", "remove"):
             return True
         parent = os.path.dirname(one.to or one.path)
-        return any(path == parent and number < at < end for at, path in self._synced)
+        return any(
+            number < at < end and path == self._path_at(at, parent, number)
+            for at, path in self._synced
+        )
+
+    def _path_at(self, end: int, path: str, begin: int) -> str:
+        """Returns where something is that was at a path at a call, at a later one."""
+        for number, one in self._operations:
+            is_of_folder = one.kind == "move" and one.file < 0
+            if is_of_folder and begin < number < end and _is_in(path, one.path):
+                path = one.to + path[len(one.path) :]
+        return path
 
     def _played(self, done: list[tuple[int, _Operation]], kept: list[bool]) -> dict:
         contents: dict[int, bytearray] = {}
