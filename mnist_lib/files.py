@@ -78,7 +78,7 @@ def publish_folder(built: pathlib.Path, name: pathlib.Path, root: pathlib.Path) 
     Raises:
       OSError: it cannot be done.
     """
-    for path in (*built.rglob("*"), built):
+    for path in (*built.rglob("*"), built, built.parent):
         sync(path)
     name.parent.mkdir(parents=True, exist_ok=True)
     built.rename(name)
