@@ -27,7 +27,18 @@ def tables(reports: dict[str, dict[str, Any]]) -> str:
     Args:
       reports: what `robustness.json` holds, by the name of its run.
     """
-    parts = [make(reports) for make in (_corruptions, _alphabets, _adversarial, _calibration)]
+    makers = {
+        "corruptions": _corruptions,
+        "alphabets": _alphabets,
+        "adversarial": _adversarial,
+        "calibration": _calibration,
+    }
+    parts = []
+    for suite, make in makers.items():
+        # An ensemble cannot be attacked; without validation images no temperature is fitted.
+        tried = {name: report for name, report in reports.items() if suite in report}
+        if tried:
+            parts.append(make(tried))
     return "\n".join(parts)
 
 

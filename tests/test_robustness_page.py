@@ -74,6 +74,13 @@ def test_each_run_has_a_column():
     assert "1,200 test images of mnist" in made
 
 
+def test_a_table_has_the_runs_that_its_suite_was_tried_on():
+    ensemble = {suite: _report(0.5)[suite] for suite in ("corruptions", "alphabets")}
+    text = robustness.tables({"ensemble": ensemble, "fast": _report(0.75)})
+    heads = [line for line in text.splitlines() if line.startswith("| ") and "fast" in line]
+    assert ["ensemble" in head for head in heads] == [True, True, False, False]
+
+
 def test_only_what_is_between_the_marks_is_replaced(tmp_path, monkeypatch):
     page = (DOCS / "robustness.md").read_text()
     before, after = page.split(robustness.BEGIN)[0], page.split(robustness.END)[1]
