@@ -72,7 +72,7 @@ def publish_folder(built: pathlib.Path, name: pathlib.Path, root: pathlib.Path) 
 
     Args:
       built: the folder.
-      name: a path on the same file system, where nothing is.
+      name: a path on the same file system, where nothing is, or an empty folder.
       root: a folder that is there, above `name`.
 
     Raises:

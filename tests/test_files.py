@@ -45,3 +45,16 @@ def test_what_a_killed_process_has_left_is_removed_by_the_next_write(tmp_path):
     files.remove_left_overs(tmp_path)
     assert list(tmp_path.iterdir()) == [path]
     files.remove_left_overs(tmp_path / "none")
+
+
+def test_what_a_folder_holds_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
+    built, name = tmp_path / "aside" / "built", tmp_path / "a" / "name"
+    (built / "sub").mkdir(parents=True)
+    (built / "sub" / "file").write_bytes(b"content")
+    calls = []
+    monkeypatch.setattr(files, "sync", lambda path: calls.append((path, name.exists())))
+    files.publish_folder(built, name, tmp_path)
+    before = {path for path, is_named in calls if not is_named}
+    assert {built / "sub" / "file", built / "sub", built} <= before
+    assert [path for path, is_named in calls if is_named] == [tmp_path / "a", tmp_path]
+    assert (name / "sub" / "file").read_bytes() == b"content"

@@ -347,6 +347,18 @@ def test_a_folder_that_may_not_be_removed_does_not_hide_what_failed(tmp_path, mo
     assert not [*tmp_path.glob(".unpacked-*"), *tmp_path.glob("*/incomplete*")]
 
 
+@pytest.mark.usefixtures("forty_digits")
+def test_a_folder_that_is_not_whole_is_refused_before_anything_is_built(tmp_path, monkeypatch):
+    directory = tmp_path / "synthetic_digits" / catalog.SYNTHETIC_DIGITS.version
+    directory.mkdir(parents=True)
+    (directory / "features.json").write_text("{}")
+    monkeypatch.setattr(preparation, "_build_with_tfds", lambda *_: pytest.fail("was built"))
+    with pytest.raises(
+        mnist_lib.errors.CorruptDataError, match=r"without dataset_info.json\. Move"
+    ):
+        mnist_lib.prepare_dataset("synthetic_digits", data_dir=tmp_path)
+
+
 @pytest.fixture
 def builder(tmp_path):
     return tfds.builder("mnist:3.0.1", data_dir=tmp_path)

@@ -123,6 +123,11 @@ def _prepare(
         paths.check_makeable("data_dir", root)
         with _preparation_lock(root, info):
             if not _is_prepared(directory):  # another process may have been faster
+                if directory.exists() and any(directory.iterdir()):
+                    raise errors.CorruptDataError(
+                        f"{directory}: is there without dataset_info.json. Move it away, or pass "
+                        "another --data_dir."
+                    )
                 _logger.info("Preparing %s in %s, once", info.name, directory)
                 start = time.monotonic()
                 if source == "download":
@@ -206,8 +211,7 @@ def _build_with_tfds(
             )
             with tfds_internals.write_errors():
                 builder.download_and_prepare(download_dir=unpacked, download_config=options)
-            if not directory.exists():
-                files.publish_folder(unpacked / "built" / info.name / info.version, directory, root)
+            files.publish_folder(unpacked / "built" / info.name / info.version, directory, root)
         files.sync(root)  # where the other folder is no longer
     except (OSError, tf.errors.OpError, tfds_internals.extract_error()) as error:
         failed = f"{root}: preparing {info.name} failed ({paths.as_named(str(error), root)})."
