@@ -369,11 +369,14 @@ def test_preparation_killed_and_by_several_at_once(originals_dir, tmp_path):
     flags = [f"--data_dir={tmp_path}", f"--manual_dir={originals_dir}", "--dataset=mnist"]
     command = script_command("scripts/prepare_data.py", *flags)
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    while process.poll() is None and not list(tmp_path.glob("mnist/incomplete.*")):
+    while process.poll() is None and not list(
+        tmp_path.glob(".unpacked-*/built/mnist/incomplete.*")
+    ):
         time.sleep(0.02)
     time.sleep(1)
     process.kill()
     process.wait()
+    assert list(tmp_path.glob(".unpacked-*/built/mnist/incomplete.*"))
     assert not (tmp_path / "mnist" / "3.0.1").exists()
     processes = [
         subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
