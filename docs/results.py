@@ -2,10 +2,11 @@
 
     python docs/results.py studies/fast studies/quick
 
-puts a row for each setting of each study, and one for its ensembles, between the marks in
-docs/results.md, and draws docs/images/results.png: accuracy against seconds of training, beside
-what others have published. The studies are made by the commands that stand below the table, with
---ensemble.
+puts a row for each setting of each study into docs/results.json, in the place of the one of that
+name. Of all that is there it makes the tables between the marks in docs/results.md, and
+docs/images/results.png: accuracy against seconds of training, beside what others have published.
+Without a folder it makes them anew. The studies are made by the commands that stand below the
+table, with --ensemble.
 """
 
 from __future__ import annotations
@@ -23,6 +24,11 @@ import marked_page
 
 RUNS_MARKS = "<!-- runs: docs/results.py -->\n", "<!-- end of runs -->\n"
 ENSEMBLES_MARKS = "<!-- ensembles: docs/results.py -->\n", "<!-- end of ensembles -->\n"
+
+ROWS = marked_page.DOCS / "results.json"
+SIZES = (1, 2, 5, 10)  # of the ensembles that are shown
+# What a row has of a setting of a study.json; the rest is of its folders.
+_KEPT = ("seeds", "test", "num_parameters", "num_train", "train_seconds")
 
 PUBLISHED_MARKS = "<!-- published: docs/results.py -->\n", "<!-- end of published -->\n"
 
@@ -66,7 +72,7 @@ PUBLISHED = (
 
 
 def rows(studies: Mapping[pathlib.Path, dict[str, Any]]) -> list[dict[str, Any]]:
-    """Returns what the tables show of each setting, the quickest first.
+    """Returns what the tables show of each setting.
 
     Args:
       studies: what each `study.json` holds, by the folder of the study.
@@ -83,9 +89,19 @@ def rows(studies: Mapping[pathlib.Path, dict[str, Any]]) -> list[dict[str, Any]]
                 )
             ensemble = folder / pathlib.Path(setting["folders"][0]).parent / "ensemble"
             shown = {"name": _name(study, setting), "command": study["command"]}
-            shown["ensemble"] = json.loads((ensemble / "results.json").read_text())
-            found.append(setting | shown)
-    return sorted(found, key=lambda row: row["train_seconds"])
+            shown |= {field: setting[field] for field in _KEPT}
+            sizes = json.loads((ensemble / "results.json").read_text())["sizes"]
+            shown["ensembles"] = [{field: one[field] for field in ("size", "mean")} for one in sizes]
+            found.append(shown)
+    return found
+
+
+def with_rows(
+    kept: Sequence[dict[str, Any]], found: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Returns rows of which some are new, and replace those of their name; the quickest first."""
+    by_name = {row["name"]: row for row in (*kept, *found)}
+    return sorted(by_name.values(), key=lambda row: row["train_seconds"])
 
 
 def table(found: Sequence[dict[str, Any]]) -> str:
@@ -114,13 +130,13 @@ def ensemble_table(found: Sequence[dict[str, Any]], sizes: Sequence[int]) -> str
     """Returns what several runs of a recipe give together, in Markdown.
 
     Args:
-      found: what `rows` returns; `ensemble` of each is what its ensemble's `results.json` holds.
+      found: what `rows` returns.
       sizes: how many runs; the last column is of all.
     """
     heads = ["runs of", *map(str, sizes), "all"]
     lines = [f"| {' | '.join(heads)} |", "|---|" + "---:|" * (len(sizes) + 1)]
     for row in found:
-        means = {one["size"]: _percent(one["mean"]) for one in row["ensemble"]["sizes"]}
+        means = {one["size"]: _percent(one["mean"]) for one in row["ensembles"]}
         cells = [means.get(size, "") for size in sizes]
         cells.append(f"{means[max(means)]} ({max(means)} runs)")
         lines.append(f"| `{row['name']}` | {' | '.join(cells)} |")
@@ -194,9 +210,11 @@ def _percent(share: float, digits: int = 2) -> str:
 def main(folders: Sequence[str]) -> None:
     """Writes the page and its picture."""
     paths = map(pathlib.Path, folders)
-    found = rows({path: json.loads((path / "study.json").read_text()) for path in paths})
+    new = rows({path: json.loads((path / "study.json").read_text()) for path in paths})
+    found = with_rows(json.loads(ROWS.read_text()), new)
+    ROWS.write_text(json.dumps(found, indent=1) + "\n")
     marked_page.replace_part("results.md", *RUNS_MARKS, table(found))
-    marked_page.replace_part("results.md", *ENSEMBLES_MARKS, ensemble_table(found, (1, 2, 5, 10)))
+    marked_page.replace_part("results.md", *ENSEMBLES_MARKS, ensemble_table(found, SIZES))
     marked_page.replace_part("results.md", *PUBLISHED_MARKS, published_table())
     draw(found, marked_page.DOCS / "images" / "results.png")
 

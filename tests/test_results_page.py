@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import pathlib
 import re
@@ -7,6 +8,7 @@ import matplotlib.image
 import pytest
 
 from mnist_lib.runs import recipes
+from mnist_lib.studies import study_results
 
 DOCS = pathlib.Path(__file__).parent.parent / "docs"
 sys.path.insert(0, str(DOCS))
@@ -54,7 +56,7 @@ def studies(tmp_path) -> dict[pathlib.Path, dict]:
 
 
 def test_rows_are_in_the_order_of_seconds_and_show_every_seed(studies):
-    found = results.rows(studies)
+    found = results.with_rows([], results.rows(studies))
     text = results.table(found)
     assert [row["name"] for row in found] == ["fast", "slow"]
     expected = "1,234 | 60,000 | 2 | **99.540** ± 0.050 | 99.44 to 99.64 | 99.51 | 20.0 |"
@@ -66,6 +68,27 @@ def test_ensembles_have_a_column_for_each_size(studies):
     text = results.ensemble_table(results.rows(studies), (1, 5))
     assert "| runs of | 1 | 5 | all |" in text
     assert "| `slow` | 99.54 |  | 99.64 (2 runs) |" in text
+
+
+def test_a_study_replaces_its_row_and_leaves_the_others(studies, tmp_path):
+    kept = results.with_rows([], results.rows(studies))
+    again = _study(tmp_path / "again", "fast", 30, [0.98, 0.99])
+    found = results.with_rows(kept, results.rows({tmp_path / "again" / "fast": again}))
+    assert [row["name"] for row in found] == ["slow", "fast"]
+    assert found[0] == kept[1]
+    assert found[1]["test"]["accuracies"] == [0.98, 0.99]
+
+
+def test_the_page_shows_the_rows_that_are_kept():
+    """And their means, deviations and intervals are those of their seeds."""
+    page = (DOCS / "results.md").read_text()
+    kept = json.loads(results.ROWS.read_text())
+    assert results.table(kept) in page
+    assert results.ensemble_table(kept, results.SIZES) in page
+    for row in kept:
+        of_seeds = study_results.sample(row["test"]["accuracies"])
+        assert len(of_seeds.accuracies) == len(row["seeds"]) >= 10
+        assert row["test"] == json.loads(json.dumps(dataclasses.asdict(of_seeds)))
 
 
 @pytest.mark.parametrize("wrong", ["validation", "dataset"])
