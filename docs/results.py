@@ -90,8 +90,10 @@ def rows(studies: Mapping[pathlib.Path, dict[str, Any]]) -> list[dict[str, Any]]
             ensemble = folder / pathlib.Path(setting["folders"][0]).parent / "ensemble"
             shown = {"name": _name(study, setting), "command": study["command"]}
             shown |= {field: setting[field] for field in _KEPT}
-            sizes = json.loads((ensemble / "results.json").read_text())["sizes"]
-            shown["ensembles"] = [{field: one[field] for field in ("size", "mean")} for one in sizes]
+            shown["ensembles"] = [
+                {"size": one["size"], "mean": one["mean"]}
+                for one in json.loads((ensemble / "results.json").read_text())["sizes"]
+            ]
             found.append(shown)
     return found
 
