@@ -14,6 +14,16 @@ def test_json_round_trip():
     assert mnist_lib.TrainConfig.from_json(config.to_json()) == config
 
 
+@pytest.mark.parametrize(
+    ("num_examples", "given", "steps"),
+    [(60_000, None, 469), (128, None, 50), (50, None, 50), (3_200, None, 50), (3_840, None, 60)]
+    + [(50, 1, 1), (60_000, 7, 7)],
+)
+def test_few_images_are_not_saved_after_each_epoch(num_examples, given, steps):
+    config = mnist_lib.recipe("mlp", steps_per_loop=50, checkpoint_every=given)
+    assert config.steps_between_checkpoints(num_examples) == steps
+
+
 def test_steps_follow_from_epochs_unless_given():
     config = mnist_lib.TrainConfig(batch_size=128, epochs=5)
     assert config.num_train_examples == 55_000

@@ -81,7 +81,8 @@ _HELP = {
         "ones (default: by job and step)",
     },
     "Output": {
-        "checkpoint_every": "steps between two checkpoints (default: an epoch)",
+        "checkpoint_every": "steps between two checkpoints (default: an epoch, or more of them if "
+        "--steps_per_loop is longer)",
         "summaries": f"what TensorBoard shows: {_names('summaries')}",
         "profile_steps": "as 20:30, steps of which TensorBoard's profiler is given a trace",
         "progress": "show a progress bar on a terminal",

@@ -84,7 +84,8 @@ class TrainConfig:
         for one that the numbers of job and step decide.
       steps_per_loop: steps between two looks of Python at the loop.
       eval_every: steps between two validations; None for once per epoch.
-      checkpoint_every: steps between two checkpoints; None for once per epoch.
+      checkpoint_every: steps between two checkpoints; None for an epoch, or as many epochs as
+        make `steps_per_loop` steps.
       profile_steps: `"20:30"` records what steps 21 to 30 do, for TensorBoard's profiler; None
         for none.
       summaries: a name in `choices.NAMES["summaries"]`.
@@ -158,6 +159,14 @@ class TrainConfig:
     def steps_per_epoch(self, num_examples: int) -> int:
         """Steps after which `num_examples` images have all been used once."""
         return math.ceil(num_examples / self.batch_size)
+
+    def steps_between_checkpoints(self, num_examples: int) -> int:
+        """Steps after which a run on that many images saves, each time."""
+        if self.checkpoint_every is not None:
+            return self.checkpoint_every
+        # Of few images an epoch is a step or two, which take less time than a save.
+        epoch = self.steps_per_epoch(num_examples)
+        return math.ceil(self.steps_per_loop / epoch) * epoch
 
     def total_steps(self, num_examples: int) -> int:
         """Steps of the whole run, for that many training images."""

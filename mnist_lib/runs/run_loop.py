@@ -66,7 +66,7 @@ class RunLoop:
             return self._evaluate_validation()
         eval_every = self._eval_every()
         steps_per_epoch = self.config.steps_per_epoch(len(self.dataset.train))
-        checkpoint_every = self.config.checkpoint_every or steps_per_epoch
+        checkpoint_every = self.config.steps_between_checkpoints(len(self.dataset.train))
         guessing = divergence.GuessingWatch(self.dataset.train.labels, steps_per_epoch)
         for step in self._take_steps(eval_every, checkpoint_every):
             is_last = step == self.total_steps
