@@ -109,8 +109,10 @@ def test_fused_batch_normalisation_is_that_of_keras(policy):
     for ours, theirs in zip(*found, strict=True):
         assert ours.dtype == theirs.dtype
         tolerance = 1e-5 * float(tf.reduce_max(tf.abs(theirs)))
+        # Sums in another order may be rounded to the bfloat16 next to Keras's.
+        relative = 2**-7 if policy == "mixed_bfloat16" else 1e-4
         np.testing.assert_allclose(
-            tf.cast(ours, tf.float32), tf.cast(theirs, tf.float32), rtol=1e-4, atol=tolerance
+            tf.cast(ours, tf.float32), tf.cast(theirs, tf.float32), rtol=relative, atol=tolerance
         )
 
 

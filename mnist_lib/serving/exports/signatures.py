@@ -49,9 +49,17 @@ def with_variables(model: keras.Model, shape: tuple[int, ...]) -> AnsweringModul
       shape: of an image, without its channel where there is only one.
     """
     variables = [variable.value for variable in model.variables]
-    return AnsweringModule(
-        lambda images: model(images, training=False), shape, model.inputs[0].dtype, variables
-    )
+
+    def logits_of(images: tf.Tensor) -> tf.Tensor:
+        # No image goes as one that is thrown away: oneDNN's convolutions of none have the shape
+        # of their input on processors with AVX-512 (TensorFlow 2.21).
+        count = tf.shape(images)[0]
+        missing = tf.cast(count == 0, tf.int32)
+        padding = tf.pad([[0, missing]], [[0, images.shape.rank - 1], [0, 0]])
+        padded = tf.ensure_shape(tf.pad(images, padding), [None, *images.shape[1:]])
+        return model(padded, training=False)[:count]
+
+    return AnsweringModule(logits_of, shape, model.inputs[0].dtype, variables)
 
 
 def with_constants(
