@@ -16,8 +16,14 @@ def test_json_round_trip():
 
 @pytest.mark.parametrize(
     ("num_examples", "given", "steps"),
-    [(60_000, None, 469), (128, None, 50), (50, None, 50), (3_200, None, 50), (3_840, None, 60)]
-    + [(50, 1, 1), (60_000, 7, 7)],
+    [
+        (60_000, None, 469),
+        (128, None, 50),
+        (3_200, None, 50),
+        (3_840, None, 60),
+        (50, 1, 1),
+        (60_000, 7, 7),
+    ],
 )
 def test_few_images_are_not_saved_after_each_epoch(num_examples, given, steps):
     config = mnist_lib.recipe("mlp", steps_per_loop=50, checkpoint_every=given)
