@@ -2,30 +2,57 @@
 
     python docs/robustness.py runs/fast runs/cnn
 
-puts the tables of those runs, a column each, between the two marks in docs/robustness.md, and
-the first one's picture into docs/images/robustness.png. Each has been evaluated before, by
-`mnist-lib evaluate --suite=all --workdir=runs/fast`.
+puts what those runs have recorded into docs/robustness.json, a column each in the place of the one
+of that name, and all that is there into the tables between the two marks in docs/robustness.md. The
+picture of the first column's run becomes docs/images/robustness.png. Each run has been evaluated
+before, by `mnist-lib evaluate --suite=all --workdir=runs/fast`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import marked_page
 
 BEGIN, END = "<!-- tables: docs/robustness.py -->\n", "<!-- end of tables -->\n"
+# By suite and run: `images`, which it was tried on, and `cells`, by row.
+Columns = dict[str, dict[str, dict[str, Any]]]
 
 
-def tables(reports: dict[str, dict[str, Any]]) -> str:
-    """Returns all tables in Markdown.
+@dataclasses.dataclass(frozen=True)
+class _Suite:
+    """A table: how its title begins, before the images, and the heading of its rows."""
+
+    title: str
+    corner: str
+
+
+SUITES = {
+    "corruptions": _Suite(
+        "Accuracy in %, mean over strengths (at strength 1 to at strength 5),", "corruption"
+    ),
+    "alphabets": _Suite(
+        "AUROC of the confidence (95 % interval), and false positives at 95 % true ones,", "unknown"
+    ),
+    "adversarial": _Suite("Accuracy in % under attack (95 % interval), the first", "attack"),
+    "calibration": _Suite("Before → after the temperature (95 % interval),", ""),
+}
+
+
+def with_column(kept: Columns, run: str, report: Mapping[str, Any]) -> Columns:
+    """Returns the columns of all suites with that of a run, new or in the place of its old one.
 
     Args:
-      reports: what `robustness.json` holds, by the name of its run.
+      kept: those of other runs, and what the run's was.
+      run: its name.
+      report: what its `robustness.json` holds. An ensemble cannot be attacked, and without
+        validation images no temperature is fitted: it has no column there.
     """
     makers = {
         "corruptions": _corruptions,
@@ -33,70 +60,52 @@ def tables(reports: dict[str, dict[str, Any]]) -> str:
         "adversarial": _adversarial,
         "calibration": _calibration,
     }
-    parts = []
+    columns = {suite: dict(kept.get(suite, {})) for suite in makers}
     for suite, make in makers.items():
-        # An ensemble cannot be attacked; without validation images no temperature is fitted.
-        tried = {name: report for name, report in reports.items() if suite in report}
-        if tried:
-            parts.append(make(tried))
-    return "\n".join(parts)
+        if suite not in report:
+            columns[suite].pop(run, None)
+            continue
+        part = report[suite]
+        images = f"{part['num_images']:,} {part['split']} images of {part['dataset']}"
+        columns[suite][run] = {"images": images, "cells": make(part)}
+    return columns
 
 
-def _corruptions(reports: dict) -> str:
-    first = next(iter(reports.values()))["corruptions"]
-    names = list(dict.fromkeys(row["corruption"] for row in first["rows"]))
+def tables(columns: Columns) -> str:
+    """Returns all tables in Markdown."""
+    return "\n".join(
+        _table(suite, columns[name]) for name, suite in SUITES.items() if columns.get(name)
+    )
 
-    def cell(part: dict, name: str) -> str:
+
+def _corruptions(part: dict) -> dict[str, str]:
+    cells = {"none": _interval(part["clean"])}
+    for name in dict.fromkeys(row["corruption"] for row in part["rows"]):
         values = [row["accuracy"] for row in part["rows"] if row["corruption"] == name]
         mean = sum(values) / len(values)
-        return f"{_percent(mean)} ({_percent(values[0])} to {_percent(values[-1])})"
-
-    rows: dict[str, Callable[[dict], str]] = {"none": lambda part: _interval(part["clean"])}
-    for name in names:
-        rows[name.replace("_", " ")] = lambda part, name=name: cell(part, name)
-    rows["**mean**"] = lambda part: f"**{_percent(part['mean_accuracy'])}**"
-    title = "Accuracy in %, mean over strengths (at strength 1 to at strength 5)"
-    return _table(f"{title}, {_images(first)}", "corruption", reports, "corruptions", rows)
+        ends = f"{_percent(values[0])} to {_percent(values[-1])}"
+        cells[name.replace("_", " ")] = f"{_percent(mean)} ({ends})"
+    return cells | {"**mean**": f"**{_percent(part['mean_accuracy'])}**"}
 
 
-def _alphabets(reports: dict) -> str:
-    first = next(iter(reports.values()))["alphabets"]
-
-    def cell(part: dict, name: str) -> str:
-        (row,) = [row for row in part["rows"] if row["unknown"] == name]
+def _alphabets(part: dict) -> dict[str, str]:
+    cells = {}
+    for row in part["rows"]:
         low, high = row["auroc_interval"]
         false = _percent(row["false_positive_rate"])
-        return f"{row['auroc']:.4f} ({low:.4f} to {high:.4f}), {false} %"
+        unknown = row["unknown"].replace("_", " ")
+        cells[unknown] = f"{row['auroc']:.4f} ({low:.4f} to {high:.4f}), {false} %"
+    return cells
 
-    rows = {
-        row["unknown"].replace("_", " "): lambda part, name=row["unknown"]: cell(part, name)
-        for row in first["rows"]
+
+def _adversarial(part: dict) -> dict[str, str]:
+    return {
+        f"{row['attack'].upper()}, eps {row['epsilon']:g}": _interval(row) for row in part["rows"]
     }
-    title = "AUROC of the confidence (95 % interval), and false positives at 95 % true ones"
-    return _table(f"{title}, {_images(first)}", "unknown", reports, "alphabets", rows)
 
 
-def _adversarial(reports: dict) -> str:
-    first = next(iter(reports.values()))["adversarial"]
-
-    def cell(part: dict, key: tuple) -> str:
-        (row,) = [row for row in part["rows"] if (row["attack"], row["epsilon"]) == key]
-        return _interval(row)
-
-    rows = {
-        f"{row['attack'].upper()}, eps {row['epsilon']:g}": (
-            lambda part, key=(row["attack"], row["epsilon"]): cell(part, key)
-        )
-        for row in first["rows"]
-    }
-    title = "Accuracy in % under attack (95 % interval)"
-    return _table(f"{title}, the first {_images(first)}", "attack", reports, "adversarial", rows)
-
-
-def _calibration(reports: dict) -> str:
-    first = next(iter(reports.values()))["calibration"]
-
-    def error(part: dict, kind: str) -> str:
+def _calibration(part: dict) -> dict[str, str]:
+    def error(kind: str) -> str:
         return " → ".join(
             "{:.4f} ({:.4f} to {:.4f})".format(
                 part[when][f"calibration_error_{kind}"],
@@ -105,41 +114,34 @@ def _calibration(reports: dict) -> str:
             for when in ("before", "after")
         )
 
-    rows: dict[str, Callable[[dict], str]] = {
-        "temperature": lambda part: f"{part['temperature']:.3f}",
-        "calibration error, equal width": lambda part: error(part, "equal_width"),
-        "calibration error, equal mass": lambda part: error(part, "equal_mass"),
-        "negative log-likelihood": lambda part: " → ".join(
-            f"{part[when]['negative_log_likelihood']:.4f}" for when in ("before", "after")
-        ),
+    likelihoods = [part[when]["negative_log_likelihood"] for when in ("before", "after")]
+    return {
+        "temperature": f"{part['temperature']:.3f}",
+        "calibration error, equal width": error("equal_width"),
+        "calibration error, equal mass": error("equal_mass"),
+        "negative log-likelihood": " → ".join(f"{value:.4f}" for value in likelihoods),
+    } | {
+        f"accuracy of the surest {100 * row['coverage']:g} %": _interval(row)
+        for row in part["coverage"]
     }
-    for number, row in enumerate(first["coverage"]):
-        rows[f"accuracy of the surest {100 * row['coverage']:g} %"] = lambda part, number=number: (
-            _interval(part["coverage"][number])
-        )
-    title = "Before → after the temperature (95 % interval)"
-    return _table(f"{title}, {_images(first)}", "", reports, "calibration", rows)
 
 
-def _table(
-    title: str,
-    corner: str,
-    reports: dict[str, dict],
-    suite: str,
-    rows: dict[str, Callable[[dict], str]],
-) -> str:
-    lines = [f"{title}:\n", _line([corner, *reports]), _line(["---"] * (len(reports) + 1))]
-    for name, cell in rows.items():
-        lines.append(_line([name, *(cell(report[suite]) for report in reports.values())]))
+def _table(suite: _Suite, columns: Mapping[str, Mapping[str, Any]]) -> str:
+    images = dict.fromkeys(column["images"] for column in columns.values())
+    rows = dict.fromkeys(row for column in columns.values() for row in column["cells"])
+    lines = [
+        f"{suite.title} {'; '.join(images)}:\n",
+        _line([suite.corner, *columns]),
+        _line(["---"] * (len(columns) + 1)),
+    ]
+    for row in rows:
+        cells = (column["cells"].get(row, "") for column in columns.values())
+        lines.append(_line([row, *cells]))
     return "\n".join(lines) + "\n"
 
 
 def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def _images(part: dict) -> str:
-    return f"{part['num_images']:,} {part['split']} images of {part['dataset']}"
 
 
 def _interval(row: dict) -> str:
@@ -160,9 +162,17 @@ def main(runs: Sequence[str]) -> None:
     """Writes tables and picture; see the module."""
     if not runs:
         sys.exit("error: name the run directories; each has been evaluated with --suite=all")
-    marked_page.replace_part("robustness.md", BEGIN, END, tables(dict(_read(runs))))
-    picture = pathlib.Path(runs[0], "figures", "robustness.png")
-    shutil.copyfile(picture, marked_page.DOCS / "images" / "robustness.png")
+    store = marked_page.DOCS / "robustness.json"
+    columns = json.loads(store.read_text())
+    for run, report in _read(runs):
+        columns = with_column(columns, run, report)
+    store.write_text(json.dumps(columns, indent=1, ensure_ascii=False) + "\n")
+    marked_page.replace_part("robustness.md", BEGIN, END, tables(columns))
+    first = next(iter(columns["corruptions"]), None)
+    for run in runs:
+        if pathlib.Path(run).name == first:
+            picture = pathlib.Path(run, "figures", "robustness.png")
+            shutil.copyfile(picture, marked_page.DOCS / "images" / "robustness.png")
 
 
 if __name__ == "__main__":

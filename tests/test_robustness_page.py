@@ -57,7 +57,8 @@ def _report(accuracy: float) -> dict:
 
 
 def test_each_run_has_a_column():
-    made = robustness.tables({"fast": _report(0.9), "cnn": _report(0.8)})
+    columns = robustness.with_column({}, "fast", _report(0.9))
+    made = robustness.tables(robustness.with_column(columns, "cnn", _report(0.8)))
     for line in (
         "| corruption | fast | cnn |",
         "| none | 90.00 (89.00 to 91.00) | 80.00 (79.00 to 81.00) |",
@@ -76,9 +77,17 @@ def test_each_run_has_a_column():
 
 def test_a_table_has_the_runs_that_its_suite_was_tried_on():
     ensemble = {suite: _report(0.5)[suite] for suite in ("corruptions", "alphabets")}
-    text = robustness.tables({"ensemble": ensemble, "fast": _report(0.75)})
+    columns = robustness.with_column({}, "ensemble", _report(0.25))
+    columns = robustness.with_column(columns, "fast", _report(0.75))
+    text = robustness.tables(robustness.with_column(columns, "ensemble", ensemble))
     heads = [line for line in text.splitlines() if line.startswith("| ") and "fast" in line]
     assert ["ensemble" in head for head in heads] == [True, True, False, False]
+    assert "12.50 (11.50" not in text  # what it was before
+
+
+def test_the_page_shows_the_columns_that_are_kept():
+    page = (DOCS / "robustness.md").read_text()
+    assert robustness.tables(json.loads((DOCS / "robustness.json").read_text())) in page
 
 
 def test_only_what_is_between_the_marks_is_replaced(tmp_path, monkeypatch):
@@ -90,12 +99,18 @@ def test_only_what_is_between_the_marks_is_replaced(tmp_path, monkeypatch):
     (run / "robustness.json").write_text(json.dumps(_report(0.9)))
     (tmp_path / "images").mkdir()
     (tmp_path / "robustness.md").write_text(page)
+    kept = (DOCS / "robustness.json").read_text()
+    (tmp_path / "robustness.json").write_text(kept)
     monkeypatch.setattr(marked_page, "DOCS", tmp_path)
     for _ in range(2):  # as often as one likes
         robustness.main([str(run)])
         written = (tmp_path / "robustness.md").read_text()
         assert (written.startswith(before), written.endswith(after)) == (True, True)
         assert written.count("| none | 90.00 (89.00 to 91.00) |") == 1
+    columns = json.loads((tmp_path / "robustness.json").read_text())["corruptions"]
+    before_fast = json.loads(kept)["corruptions"]
+    assert list(columns) == list(before_fast)
+    assert [run for run in columns if columns[run] != before_fast[run]] == ["fast"]
     assert (tmp_path / "images" / "robustness.png").read_bytes() == b"drawn"
     with pytest.raises(SystemExit, match="name the run directories"):
         robustness.main([])
