@@ -44,10 +44,14 @@ def test_an_interrupt_ends_a_call_of_ten_million_steps(tmp_path):
     """The trainer goes on from there."""
     script = tmp_path / "endless.py"
     script.write_text(_ENDLESS.format(tests=str(pathlib.Path(__file__).parent)))
-    process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "ready 1\n"
-    time.sleep(1)
-    process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=120)
+    command = [sys.executable, str(script)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout.readline() == "ready 1\n"
+            time.sleep(1)
+            process.send_signal(signal.SIGINT)
+            out, _ = process.communicate(timeout=120)
+        finally:
+            process.kill()  # or what does not end works on for ever
     assert out.startswith("stopped at ")
     assert out.endswith(" 3\n")
