@@ -82,7 +82,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "eval_every": 125,
     },
     "strong": {**_RECORD, "augmentation": "affine", "width": 24, "epochs": 20},
-    "best": {**_RECORD, "augmentation": "affine", "width": 40, "epochs": 60},
+    "best": {**_RECORD, "augmentation": "affine", "width": 32, "epochs": 40},
     "tiny": {**_RECORD, "model": "tiny_cnn", "learning_rate": 0.02, "epochs": 40},
     "few_1000": {
         **_RECORD,
