@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mnist_lib.inspection import calibration, statistics
-from mnist_lib.inspection.figures import style
+from mnist_lib.inspection.figures import image_grids, style
 from mnist_lib.inspection.precision_recall import PrecisionRecall, precision_recall
 from mnist_lib.inspection.predictions import Predictions
 
@@ -59,6 +59,7 @@ def draw_reliability(predictions: Predictions, *, caption: str = "") -> Figure:
                 fontsize=8,
             )
     below.margins(y=0.2)
+    image_grids.leave_out_of_layout(below.texts)
     mean, accuracy = confidence.mean(), is_correct.mean()
     below.set_title(f"mean confidence {mean:.4f}, accuracy {accuracy:.4f}", fontsize=10)
     return figure
