@@ -18,6 +18,8 @@ AUTO = "auto"
 OWN = "own"
 OWN_FIELDS = ("model", "loss", "optimizer")
 
+LARGEST_TEST_TIME_SHIFT = 8  # pixels
+
 # Which options each model, and each optimizer, understands.
 MODEL_OPTIONS: dict[str, tuple[str, ...]] = {
     "linear": (),

@@ -99,6 +99,49 @@ def test_it_has_layers_that_keras_loads_alone(made, small_dataset, tmp_path):
     np.testing.assert_array_equal(loaded(images), model(images, training=False))
 
 
+def test_images_are_seen_in_nine_places(folder, small_dataset, tmp_path, capsys):
+    """The mean over them is that of predictions of images which NumPy moves."""
+    runs = [folder / f"seed-{seed}" for seed in range(2)]
+    made = ensemble.make("linear", runs, tmp_path / "moved", test_time_shift=2, data=small_dataset)
+    test = small_dataset.test
+    wide = np.pad(test.images, ((0, 0), (2, 2), (2, 2), (0, 0)))
+    places = list(itertools.product((0, 2, 4), repeat=2))
+    said = np.array(
+        [
+            [mnist_lib.predict(run, wide[:, y : y + 28, x : x + 28]) for y, x in places]
+            for run in runs
+        ]
+    )
+    expected = said.astype(float).mean((0, 1))
+    assert abs(expected - mnist_lib.predict(runs[0], test.images)).max() > 0.01
+    np.testing.assert_allclose(mnist_lib.predict(made.path, test.images), expected, atol=1e-6)
+    assert made.num_correct == sum(expected.argmax(-1) == test.labels)
+    alone = [(one.mean(0).argmax(-1) == test.labels).mean() for one in said]
+    assert made.sizes[0].mean == pytest.approx(np.mean(alone))
+    results = run_directory.RunDirectory(made.path).read_results()
+    assert results["model"] == "2 x linear, images moved by 2"
+    study_tables.print_ensemble(made)
+    assert "images moved by 2" in capsys.readouterr().out.replace("\n", " ")
+    model = mnist_lib.load_model(made.path)
+    assert mnist_lib.predict(made.path, test.images[:0]).shape == (0, 10)
+    plain_layers.with_plain_layers(model).save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras", compile=False)
+    np.testing.assert_allclose(loaded(test.images), model(test.images), atol=1e-6)
+
+
+@pytest.mark.parametrize("pixels", [-1, 9, 1.0, True, "1"])
+def test_a_shift_that_is_none_is_refused(folder, made, small_dataset, tmp_path, pixels):
+    with pytest.raises(errors.ConfigError, match=r"test_time_shift: .* from 0 to 8"):
+        ensemble.make(
+            "linear", [folder / "seed-0"], tmp_path, test_time_shift=pixels, data=small_dataset
+        )
+    shutil.copytree(folder, tmp_path / "copy")
+    path = tmp_path / "copy" / "ensemble" / "ensemble.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"test_time_shift": pixels}))
+    with pytest.raises(errors.CorruptDataError, match=r"from 0 to 8.*Make the ensemble again"):
+        mnist_lib.load_model(path.parent)
+
+
 class Halved(keras.Operation):
     """An operation of a user's."""
 
@@ -157,7 +200,7 @@ def test_of_many_choices_as_many_are_drawn_again_and_again_the_same():
 def test_a_study_is_moved_with_its_ensemble(made, folder, mean, small_dataset, tmp_path):
     shutil.copytree(folder, tmp_path / "moved")
     moved = tmp_path / "moved" / "ensemble"
-    members = ensembles.read_members(moved)
+    members = ensembles.read(moved).members
     assert [member.path.resolve().parent for member in members] == [tmp_path / "moved"] * 3
     found = mnist_lib.predict(moved, small_dataset.test.images)
     np.testing.assert_allclose(found, mean, atol=1e-6)

@@ -64,6 +64,14 @@ def run(arguments: Sequence[str] | None = None) -> None:
         "make the runs of each setting one model, which is used like a run",
         module_name="Study",
     )
+    absl_flags.DEFINE_integer(
+        "test_time_shift",
+        0,
+        "pixels: --ensemble also averages over each image moved so far in eight directions",
+        lower_bound=0,
+        upper_bound=choices.LARGEST_TEST_TIME_SHIFT,
+        module_name="Study",
+    )
     absl_flags.DEFINE_bool(
         "suspects",
         False,
@@ -83,6 +91,8 @@ def _study() -> None:
 
     if FLAGS.workdir is None:
         raise errors.ConfigError("workdir", "name a folder for the runs, such as studies/mine")
+    if FLAGS.test_time_shift and not FLAGS.ensemble:
+        raise errors.ConfigError("test_time_shift", "is of an ensemble; add --ensemble")
     workdir = paths.local("workdir", FLAGS.workdir, errors.OutputError)
     request = _request(workdir)
     planned = plan.plan_runs(workdir, request)
@@ -125,10 +135,11 @@ def _ensembles(planned: Sequence[Any]) -> list[Any]:
     for one in planned:
         runs.setdefault(one.setting, []).append(one.path)
     options = {name: FLAGS[name].value for name in _PLACES[:3] if FLAGS[name].present}
+    shift = FLAGS.test_time_shift
     made = []
     for setting, of_setting in runs.items():
-        folder = of_setting[0].with_name(ensemble.FOLDER_NAME)
-        made.append(ensemble.make(setting, of_setting, folder, **options))
+        folder = of_setting[0].with_name(ensemble.folder_name(shift))
+        made.append(ensemble.make(setting, of_setting, folder, test_time_shift=shift, **options))
         if not FLAGS.json:
             study_tables.print_ensemble(made[-1])
     return made

@@ -91,9 +91,10 @@ def load_model(
     choices.check("checkpoint", checkpoint)
     config = load_config(workdir)
     run = run_directory.RunDirectory(workdir)
-    members = ensembles.read_members(run.path)
-    if members:
-        return ensembles.build([load_model(member.path, checkpoint) for member in members])
+    ensemble = ensembles.read(run.path)
+    if ensemble is not None:
+        members = [load_model(member.path, checkpoint) for member in ensemble.members]
+        return ensembles.build(members, ensemble.test_time_shift)
     prefix = _checkpoint_prefix(run, checkpoint)
     first = run.first_facts()
     own = own_parts.OwnParts(model=model)
@@ -132,9 +133,9 @@ def checkpoint_step(run: run_directory.RunDirectory, checkpoint: str = "last") -
     Raises:
       ConfigError, CheckpointError, DataNotFoundError, CorruptDataError: as for `load_model`.
     """
-    members = ensembles.read_members(run.path)
-    if members:
-        run = run_directory.RunDirectory(members[0].path)
+    ensemble = ensembles.read(run.path)
+    if ensemble is not None:
+        run = run_directory.RunDirectory(ensemble.members[0].path)
     return checkpoints.step_of(_checkpoint_prefix(run, checkpoint))
 
 

@@ -19,7 +19,6 @@ from mnist_lib.runs import ensembles, finished_runs, run_directory, run_loop
 from mnist_lib.runs.config import TrainConfig
 from mnist_lib.training.metrics import EvalMetrics
 
-FOLDER_NAME = "ensemble"
 _MOST_CHOICES = 200
 _AT_ONCE = 10  # choices, whose probabilities are in memory together
 
@@ -52,6 +51,7 @@ class EnsembleResult:
 
     Attributes:
       setting: its name.
+      test_time_shift: pixels that each image is moved, too, or 0.
       path: the folder, which is used like that of a run.
       num_examples, num_correct: on the test images.
       accuracy, loss: likewise.
@@ -59,6 +59,7 @@ class EnsembleResult:
     """
 
     setting: str
+    test_time_shift: int
     path: str
     num_examples: int
     num_correct: int
@@ -67,11 +68,17 @@ class EnsembleResult:
     sizes: tuple[EnsembleSize, ...]
 
 
+def folder_name(test_time_shift: int) -> str:
+    """Returns the name of an ensemble's folder, which is beside those of its runs."""
+    return f"ensemble-shift-{test_time_shift}" if test_time_shift else "ensemble"
+
+
 def make(
     setting: str,
     runs: Sequence[pathlib.Path],
     folder: pathlib.Path,
     *,
+    test_time_shift: int = 0,
     data: ImageDataset | None = None,
     **data_options: Any,
 ) -> EnsembleResult:
@@ -81,36 +88,34 @@ def make(
       setting: its name.
       runs: folders of finished runs of one data set; their last checkpoints are taken.
       folder: of the ensemble; what was made there before is replaced.
+      test_time_shift: pixels, as for `ensembles.build`.
       data: what to evaluate on, instead of loading that of the first run.
       **data_options: as for `finished_runs.evaluate`.
 
     Raises:
-      ConfigError: the runs are of different kinds or data.
+      ConfigError: the runs are of different kinds or data; images cannot be moved so far.
       DataNotFoundError, CorruptDataError, CheckpointError: a run or its data cannot be used.
       OutputError, StorageError: the folder cannot be written.
     """
     runtime.check_not_forked()
+    ensembles.check_shift(test_time_shift)
     first = run_directory.RunDirectory(runs[0])
     config = finished_runs.load_config(runs[0])
     data = data or finished_runs.load_data_of(first, config, data_options)
     results = [_results(path, data) for path in runs]
-    members = [
+    members = tuple(
         ensembles.EnsembleMember(path, one["step"]) for path, one in zip(runs, results, strict=True)
-    ]
-    probabilities = np.stack(
-        [
-            predictions.predict_split(
-                finished_runs.load_model(path), data.test, data.class_names, data.name
-            ).probabilities
-            for path in runs
-        ]
     )
-    made = _made_folder(folder, members, config, first.first_facts())
+    ensemble = ensembles.Ensemble(members, test_time_shift)
+    probabilities = np.stack([_probabilities(path, test_time_shift, data) for path in runs])
+    made = _made_folder(folder, ensemble, config, first.first_facts())
     evaluated = finished_runs.evaluate(folder, data=data)
     sizes = tuple(accuracies_by_size(probabilities, data.test.labels))
-    made.write_results(_combined(results, data, config.model, evaluated, sizes))
+    kind = config.model + (f", images moved by {test_time_shift}" if test_time_shift else "")
+    made.write_results(_combined(results, data, kind, evaluated, sizes))
     return EnsembleResult(
         setting=setting,
+        test_time_shift=test_time_shift,
         path=str(folder),
         num_examples=evaluated.num_examples,
         num_correct=evaluated.num_correct,
@@ -120,9 +125,17 @@ def make(
     )
 
 
+def _probabilities(path: pathlib.Path, test_time_shift: int, data: ImageDataset) -> np.ndarray:
+    """Returns what one run says of the test images, float32 `[N, C]`."""
+    model = finished_runs.load_model(path)
+    if test_time_shift:
+        model = ensembles.build([model], test_time_shift)
+    return predictions.predict_split(model, data.test, data.class_names, data.name).probabilities
+
+
 def _made_folder(
     folder: pathlib.Path,
-    members: Sequence[ensembles.EnsembleMember],
+    ensemble: ensembles.Ensemble,
     config: TrainConfig,
     first_facts: dict[str, Any],
 ) -> run_directory.RunDirectory:
@@ -132,7 +145,7 @@ def _made_folder(
         folder.mkdir(parents=True, exist_ok=True)
         made.discard_results()
         made.provenance_path.unlink(missing_ok=True)
-    ensembles.write_members(folder, members)
+    ensembles.write(folder, ensemble)
     made.write_config(config)
     made.append_provenance(_facts(first_facts))
     return made

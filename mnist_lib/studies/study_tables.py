@@ -67,6 +67,8 @@ def print_ensemble(result: EnsembleResult) -> None:
         for one in result.sizes
     ]
     title = f"Ensembles of {result.setting}: test accuracy over the choice of runs"
+    if result.test_time_shift:
+        title += f"; images moved by {result.test_time_shift}, too"
     tables.print_rows(title, _SIZE_COLUMNS, rows, num_text=0)
     print(
         f"{result.path}: {result.num_correct} of {result.num_examples} test images right, "
