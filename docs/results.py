@@ -87,15 +87,27 @@ def rows(studies: Mapping[pathlib.Path, dict[str, Any]]) -> list[dict[str, Any]]
                 raise ValueError(
                     f"{study['command']}: records are of mnist with --validation_size=0"
                 )
-            ensemble = folder / pathlib.Path(setting["folders"][0]).parent / "ensemble"
             shown = {"name": _name(study, setting), "command": study["command"]}
             shown |= {field: setting[field] for field in _KEPT}
-            shown["ensembles"] = [
-                {"size": one["size"], "mean": one["mean"]}
-                for one in json.loads((ensemble / "results.json").read_text())["sizes"]
-            ]
-            found.append(shown)
+            runs = folder / pathlib.Path(setting["folders"][0]).parent
+            plain = json.loads((runs / "ensemble" / "results.json").read_text())
+            found.append(shown | {"ensembles": _ensembles(plain)})
+            for moved in sorted(runs.glob("ensemble-shift-*/results.json")):
+                pixels = moved.parent.name.rpartition("-")[2]
+                of_moved = json.loads(moved.read_text())
+                more = {
+                    "name": f"{shown['name']}, moved by {pixels}",
+                    "test_time_shift": int(pixels),
+                    "command": f"{shown['command']} --ensemble --test_time_shift={pixels}",
+                    "test": of_moved["alone"],
+                    "ensembles": _ensembles(of_moved),
+                }
+                found.append(shown | more)
     return found
+
+
+def _ensembles(results: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"size": one["size"], "mean": one["mean"]} for one in results["sizes"]]
 
 
 def with_rows(
@@ -160,7 +172,10 @@ def published_table() -> str:
 
 
 def draw(found: Sequence[dict[str, Any]], path: pathlib.Path) -> None:
-    """Draws errors against seconds of training, both on logarithmic scales."""
+    """Draws errors against seconds of training, both on logarithmic scales.
+
+    Rows of images that are moved, too, are left out: they are of the same runs as others.
+    """
     import matplotlib
 
     matplotlib.use("agg")
@@ -168,6 +183,8 @@ def draw(found: Sequence[dict[str, Any]], path: pathlib.Path) -> None:
 
     figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
     for row in found:
+        if row.get("test_time_shift"):
+            continue
         test, seconds = row["test"], row["train_seconds"]
         errors = [100 - 100 * value for value in test["accuracies"]]
         axes.scatter([seconds] * len(errors), errors, s=8, color="C0", alpha=0.3)

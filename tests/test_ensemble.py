@@ -117,9 +117,11 @@ def test_images_are_seen_in_nine_places(folder, small_dataset, tmp_path, capsys)
     np.testing.assert_allclose(mnist_lib.predict(made.path, test.images), expected, atol=1e-6)
     assert made.num_correct == sum(expected.argmax(-1) == test.labels)
     alone = [(one.mean(0).argmax(-1) == test.labels).mean() for one in said]
-    assert made.sizes[0].mean == pytest.approx(np.mean(alone))
+    assert made.alone.accuracies == pytest.approx(alone)
+    assert made.sizes[0].mean == made.alone.mean == pytest.approx(np.mean(alone))
     results = run_directory.RunDirectory(made.path).read_results()
     assert results["model"] == "2 x linear, images moved by 2"
+    assert results["alone"]["accuracies"] == list(made.alone.accuracies)
     study_tables.print_ensemble(made)
     assert "images moved by 2" in capsys.readouterr().out.replace("\n", " ")
     model = mnist_lib.load_model(made.path)

@@ -70,6 +70,21 @@ def test_ensembles_have_a_column_for_each_size(studies):
     assert "| `slow` | 99.54 |  | 99.64 (2 runs) |" in text
 
 
+def test_images_that_are_moved_have_a_row_of_their_own(studies):
+    folder, study = next(iter(studies.items()))
+    alone = study["settings"][0]["test"] | {"mean": 0.9961, "accuracies": [0.996, 0.9962]}
+    moved = folder / "slow" / "ensemble-shift-1"
+    moved.mkdir()
+    of_moved = {"alone": alone, "sizes": [{"size": 1, "mean": 0.9961}, {"size": 2, "mean": 0.997}]}
+    (moved / "results.json").write_text(json.dumps(of_moved))
+    plain, row = results.rows({folder: study})
+    assert plain == results.with_rows([], results.rows({folder: study}))[0]
+    text = results.table([plain, row])
+    assert "| `slow, moved by 1` | 1,234 | 60,000 | 2 | **99.610** ±" in text
+    assert "--validation_size=0 --ensemble --test_time_shift=1`: 99.60, 99.62" in text
+    assert "| `slow, moved by 1` | 99.61 | 99.70 (2 runs) |" in results.ensemble_table([row], (1,))
+
+
 def test_a_study_replaces_its_row_and_leaves_the_others(studies, tmp_path):
     kept = results.with_rows([], results.rows(studies))
     again = _study(tmp_path / "again", "fast", 30, [0.98, 0.99])

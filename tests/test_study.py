@@ -375,6 +375,8 @@ def _study(*flags: str, workdir: pathlib.Path) -> list[str]:
         (["--vary=batch_size=1,2", "--vary=batch_size=3"], "--vary: batch_size is given twice"),
         (["--seed=3"], "Unknown command line flag 'seed'"),
         (["--jobs=0"], "--jobs=0"),
+        (["--test_time_shift=1"], "--test_time_shift: is of an ensemble; add --ensemble"),
+        (["--ensemble", "--test_time_shift=9"], "--test_time_shift=9"),
     ],
 )
 def test_bad_flags_end_with_64(flags, words, tmp_path):

@@ -17,6 +17,7 @@ from mnist_lib.datasets.loading import ImageDataset
 from mnist_lib.inspection import predictions
 from mnist_lib.runs import ensembles, finished_runs, run_directory, run_loop
 from mnist_lib.runs.config import TrainConfig
+from mnist_lib.studies import study_results
 from mnist_lib.training.metrics import EvalMetrics
 
 _MOST_CHOICES = 200
@@ -55,6 +56,7 @@ class EnsembleResult:
       path: the folder, which is used like that of a run.
       num_examples, num_correct: on the test images.
       accuracy, loss: likewise.
+      alone: what each run comes to without the others, in their order.
       sizes: what fewer runs give.
     """
 
@@ -65,6 +67,7 @@ class EnsembleResult:
     num_correct: int
     accuracy: float
     loss: float
+    alone: study_results.SeedSample
     sizes: tuple[EnsembleSize, ...]
 
 
@@ -112,7 +115,10 @@ def make(
     evaluated = finished_runs.evaluate(folder, data=data)
     sizes = tuple(accuracies_by_size(probabilities, data.test.labels))
     kind = config.model + (f", images moved by {test_time_shift}" if test_time_shift else "")
-    made.write_results(_combined(results, data, kind, evaluated, sizes))
+    right = probabilities.argmax(-1) == data.test.labels
+    alone = study_results.sample(right.mean(-1).tolist())
+    more = {"alone": dataclasses.asdict(alone), "sizes": list(map(dataclasses.asdict, sizes))}
+    made.write_results(_combined(results, data, kind, evaluated) | more)
     return EnsembleResult(
         setting=setting,
         test_time_shift=test_time_shift,
@@ -121,6 +127,7 @@ def make(
         num_correct=evaluated.num_correct,
         accuracy=evaluated.accuracy,
         loss=evaluated.loss,
+        alone=alone,
         sizes=sizes,
     )
 
@@ -156,7 +163,6 @@ def _combined(
     data: ImageDataset,
     model: str,
     evaluated: EvalMetrics,
-    sizes: Sequence[EnsembleSize],
 ) -> dict[str, Any]:
     """Returns the results of an ensemble, from those of its runs and its own evaluation."""
     seconds = sum(one["timing"]["train_seconds"] for one in results)
@@ -170,7 +176,6 @@ def _combined(
         "validation": run_loop.eval_results(None),
         "test": test | {"confusion_matrix": evaluated.confusion_matrix.tolist()},
         "timing": {"train_seconds": seconds},
-        "sizes": [dataclasses.asdict(size) for size in sizes],
     }
 
 
