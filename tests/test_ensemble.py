@@ -137,6 +137,8 @@ def test_a_shift_that_is_none_is_refused(folder, made, small_dataset, tmp_path, 
         ensemble.make(
             "linear", [folder / "seed-0"], tmp_path, test_time_shift=pixels, data=small_dataset
         )
+    with pytest.raises(errors.ConfigError, match=r"test_time_shift: 4 pixels move .* out of sight"):
+        ensembles.build([mnist_lib.build_model("linear", image_shape=(4, 9, 1))], 4)
     shutil.copytree(folder, tmp_path / "copy")
     path = tmp_path / "copy" / "ensemble" / "ensemble.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"test_time_shift": pixels}))

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 import mnist_lib
 from mnist_lib import choices, errors, locks
+from mnist_lib.runs import ensembles
 from mnist_lib.serving.exports import (
     checking,
     formats,
@@ -195,6 +196,17 @@ def test_precisions_that_runtimes_lack_become_float32(tmp_path):
             found, _ = module.load(str(tmp_path / name))(images)
             np.testing.assert_allclose(found, expected, atol=5e-3)
     assert served_model(mnist_lib.build_model("linear")).precision == "float32"
+
+
+def test_an_ensemble_of_images_that_are_moved_is_exported(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (9, 28, 28)).astype(np.uint8)
+    members = [mnist_lib.build_model("fast_cnn", seed=seed) for seed in range(2)]
+    model = served_model(ensembles.build(members, test_time_shift=1))
+    expected = probabilities_of(model.model, images)
+    for module, name in ((litert, "a.tflite"), (onnx_file, "a.onnx")):
+        module.write(model, tmp_path / name, None)
+        found, _ = module.load(str(tmp_path / name))(images)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["litert", "litert_int8", "onnx"])

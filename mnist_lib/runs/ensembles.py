@@ -174,14 +174,19 @@ def build(members: Sequence[keras.Model], test_time_shift: int = 0) -> keras.Mod
 
 def _moved(image: keras.KerasTensor, pixels: int) -> keras.KerasTensor:
     """Returns the batch `[N, H, W, C]` in nine places, one after another, `[9 N, H, W, C]`."""
-    steps = range(0, 2 * pixels + 1, pixels)
     height, width = image.shape[1:3]
-    margin = ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0))
-    wide = keras.ops.pad(image, margin)
-    return keras.ops.concatenate(
-        [
-            wide[:, top : top + height, left : left + width]
-            for top, left in itertools.product(steps, steps)
-        ],
-        axis=0,
-    )
+    if pixels >= min(height, width):
+        raise errors.ConfigError(
+            "test_time_shift", f"{pixels} pixels move images of {height}x{width} out of sight"
+        )
+    wide = image
+    for axis in (1, 2):
+        # LiteRT has no padding of whole numbers.
+        nothing = keras.ops.zeros_like(wide[:, :pixels] if axis == 1 else wide[:, :, :pixels])
+        wide = keras.ops.concatenate([nothing, wide, nothing], axis)
+    steps = range(0, 2 * pixels + 1, pixels)
+    places = [
+        wide[:, top : top + height, left : left + width]
+        for top, left in itertools.product(steps, steps)
+    ]
+    return keras.ops.concatenate(places, axis=0)
