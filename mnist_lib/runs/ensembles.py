@@ -165,7 +165,7 @@ def build(members: Sequence[keras.Model], test_time_shift: int = 0) -> keras.Mod
         probabilities.append(softmax(named(seen)))
     mean = probabilities[0]
     if len(members) > 1:
-        mean = keras.layers.Average(dtype="float32", name="mean")(probabilities)
+        mean = keras.layers.Average(dtype="float32", name="mean_of_members")(probabilities)
     if test_time_shift:
         apart = keras.ops.reshape(mean, (_NUM_PLACES, -1, mean.shape[-1]))
         mean = keras.ops.mean(apart, axis=0)
