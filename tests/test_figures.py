@@ -462,14 +462,17 @@ def test_embedding_is_a_stratified_choice_of_the_images(models, small_dataset):
 
 
 def test_t_sne_keeps_neighbours(models, small_dataset):
-    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    pytest.importorskip("sklearn.manifold", reason="scikit-learn is not installed")
+    threadpoolctl = pytest.importorskip("threadpoolctl")  # which scikit-learn needs
     chosen = small_dataset.test.subset(120)
     features = np.eye(40, dtype=np.float32)[chosen.labels] * 5
     features += np.random.default_rng(0).normal(size=features.shape) / 4
-    drawn = [
-        figures.draw_embedding(models["mlp"], chosen, features=features, projection="tsne")
-        for _ in range(2)
-    ]
+    # Threads that wait for each other in a loop take minutes on a machine that has other work.
+    with threadpoolctl.threadpool_limits(1):
+        drawn = [
+            figures.draw_embedding(models["mlp"], chosen, features=features, projection="tsne")
+            for _ in range(2)
+        ]
     points = [line.get_xydata() for line in drawn[0].axes[0].lines]
     again = [line.get_xydata() for line in drawn[1].axes[0].lines]
     np.testing.assert_array_equal(np.concatenate(points), np.concatenate(again))
