@@ -87,6 +87,10 @@ def test_it_is_used_like_a_run(made, folder, small_dataset, capsys):
     assert results["timing"]["train_seconds"] == pytest.approx(sum(seconds))
     compared = compare.compare_runs([made.path, folder / "seed-0"], data=small_dataset)
     assert compared.runs[0].all_images.num_correct == made.num_correct
+    assert [run.settings for run in compared.runs] == [
+        {"seed": "0, 1, 2", "members": 3},
+        {"seed": 0, "members": 1},
+    ]
     study_tables.print_ensemble(made)
     assert f"{made.num_correct} of 203 test images right" in capsys.readouterr().out
 

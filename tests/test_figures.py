@@ -215,6 +215,15 @@ def test_calibration_by_hand():
     assert same.error == pytest.approx(0.2)
 
 
+def test_the_least_confident_fill_a_bin_of_their_own_if_they_are_all_alike():
+    confidence = np.repeat([0.1, 1.0], 500)
+    bins = calibration.equal_mass_bins(confidence, confidence < 0.5)
+    assert bins.counts.tolist() == [500, 500]
+    assert bins.error == pytest.approx(0.95)
+    low, high = bins.error_interval(num_resamples=50)
+    assert 0.9 < low < 0.95 < high <= 1
+
+
 def test_equal_mass_bins_hold_as_many_each():
     confidence = np.random.default_rng(0).random(1500)
     bins = calibration.equal_mass_bins(confidence, confidence > 0.5)

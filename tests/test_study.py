@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import multiprocessing
 import os
 import pathlib
 import signal
@@ -123,6 +124,10 @@ def test_what_cannot_be_planned_is_refused(tmp_path):
         ({"vary": {"optimizer": ["adam", "adagrad"]}}, "optimizer: 'adagrad' is not one of"),
         ({"vary": {"init_from": ["a b", "a/b"]}}, "vary: two settings would have one folder"),
         ({"seeds": range(6000)}, "seeds: more than 10000 runs"),
+        ({"fields": {}, "vary": {"dataset": ["mnist", "kmnist"]}}, "vary: dataset .* a study of"),
+        ({"fields": {"train_steps": 9}, "vary": {"epochs": [1, 5]}}, "vary: epochs and train_"),
+        ({"fields": {"epochs": 3, "train_steps": 9}}, "train_steps: epochs and train_steps both"),
+        ({"vary": {"label_smoothing": [0.0, -0.0]}}, "vary: .*=0.0 and .*=-0.0 are the same"),
     ):
         with pytest.raises(errors.ConfigError, match=words):
             _plan(tmp_path, **options)
@@ -136,6 +141,35 @@ def test_a_folder_of_another_study_is_refused_and_more_seeds_are_not(tmp_path):
     assert _plan(tmp_path, fields={})[0].path == run.path  # auto is what it was
     with pytest.raises(errors.ConfigError, match="with batch_size 128, and 64 is asked for"):
         _plan(tmp_path, fields={"dataset": "mnist", "batch_size": 64})
+
+
+def test_a_study_is_not_mixed_with_another_in_its_folder(tmp_path):
+    requests.write_request(tmp_path, _request())
+    other = {"recipe_name": "lenet5"}
+    _plan(tmp_path, **other)  # nothing was begun
+    run = _plan(tmp_path)[0]
+    run.path.mkdir(parents=True)
+    run_directory.RunDirectory(run.path).write_config(run.config)
+    for options, words in (
+        (other, r"a study of recipe linear \(study \.\.\.\)"),
+        ({"vary": {}}, "a study of vary optimizer "),
+        ({"fields": {"batch_size": 64}, "seeds": [7]}, "a study of no batch_size named"),
+    ):
+        with pytest.raises(errors.ConfigError, match=f"workdir: .* holds {words}"):
+            _plan(tmp_path, **options)
+    goes_on = {"vary": {"optimizer": ["sgd", "rmsprop"]}, "seeds": [7], "fields": {}}
+    assert len(_plan(tmp_path, **goes_on, recipe_name="linear")) == 2
+    (tmp_path / "plan.json").write_text("{")
+    assert len(_plan(tmp_path)) == 4
+
+
+def test_seeds_are_added_to_those_there_are():
+    asked = _request(seeds=[0, 1], command="mnist-lib study --seeds=0:2 --vary=optimizer=adam,sgd")
+    more = asked.with_more_seeds([1, 2])
+    assert more.seeds == [0, 1, 2]
+    assert more.command == "mnist-lib study --seeds=0:3 --vary=optimizer=adam,sgd"
+    assert "--seeds=0,1,9 " in asked.with_more_seeds([9]).command
+    assert asked.with_more_seeds([0]) == asked
 
 
 def test_what_a_study_is_asked_for_is_kept_for_the_next_command(tmp_path):
@@ -197,6 +231,8 @@ def _work(run) -> None:
         stream.write(os.environ.get("CUDA_VISIBLE_DEVICES", "x"))
     told = json.loads((folder.parents[1] / "behaviour").read_text())
     behaviour = told.get(run.name, "finish")
+    if behaviour == "stop":
+        sys.exit(75)
     if behaviour == "fail":
         print("error: planted")
         sys.exit(70)
@@ -292,6 +328,45 @@ def test_a_run_that_fails_is_named_after_the_others_are_finished(tmp_path):
     assert not (tmp_path / "study.json").exists()
     study.finish(planned, tmp_path, _how(tmp_path), _request())
     assert [_num_begun(run) for run in planned] == [2, 1, 1, 1]
+
+
+def test_a_failure_weighs_more_than_a_stop(tmp_path):
+    planned = _plan(tmp_path)
+    behaviours = {planned[0].name: "stop", planned[2].name: "stop"}
+    with pytest.raises(errors.RunInterruptedError, match=r"code 75 .*; 1 others did not finish"):
+        study.finish(planned, tmp_path, _how(tmp_path, behaviours), _request())
+    behaviours[planned[3].name] = "fail"
+    (planned[3].path / "results.json").unlink()
+    with pytest.raises(errors.StudyError, match=r"ended with exit code 70 .*; 2 others did not"):
+        study.finish(planned, tmp_path, _how(tmp_path, behaviours), _request())
+
+
+def test_an_error_of_the_study_ends_what_runs(tmp_path):
+    """Else they would go on without anybody who knows of them, and this process wait for them."""
+    planned = _plan(tmp_path)
+    (planned[1].path).mkdir(parents=True)
+    (planned[1].path / "config.json").write_text("{")
+    with pytest.raises(errors.CorruptDataError, match=r"config\.json"):
+        study.finish(
+            planned, tmp_path, _how(tmp_path, {planned[0].name: "wait"}, jobs=2), _request()
+        )
+    assert multiprocessing.active_children() == []
+    assert not planned[0].is_finished
+
+
+def test_a_run_that_goes_on_elsewhere_is_left_there(tmp_path, monkeypatch):
+    planned = _plan(tmp_path)
+    monkeypatch.setattr(run_processes, "_SECONDS_TO_END", 0.1)
+    has_state = plan.PlannedRun.has_state
+    monkeypatch.setattr(
+        plan.PlannedRun,
+        "has_state",
+        lambda run, state: run is planned[1] or has_state(run, state),
+    )
+    with pytest.raises(errors.RunInterruptedError, match=r"code 75 .*it said nothing"):
+        run_processes.run_all(planned, tmp_path, _how(tmp_path), _request())
+    assert [run.is_finished for run in planned] == [True, False, True, True]
+    assert not (planned[1].path / "begun").exists()
 
 
 def test_a_signal_stops_what_runs_and_starts_nothing_more(tmp_path):

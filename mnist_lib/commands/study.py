@@ -79,7 +79,11 @@ def run(arguments: Sequence[str] | None = None) -> None:
         module_name="Study",
     )
     absl_flags.DEFINE_integer(
-        "folds", 5, "runs of each setting that --suspects trains", module_name="Study"
+        "folds",
+        5,
+        "runs of each setting that --suspects trains",
+        lower_bound=2,
+        module_name="Study",
     )
     absl_flags.DEFINE_bool("json", False, "print JSON instead of tables", module_name="Study")
     flags.define_train_flags(of_study=True)
@@ -112,6 +116,7 @@ def _study() -> None:
     if results is None:
         print(f"The runs of task {share.index + 1} of {share.count} are finished, others are not.")
         return
+    planned = study.on_one_data_set(planned)
     if not FLAGS.json:
         from mnist_lib.studies import study_tables
 
@@ -134,7 +139,7 @@ def _ensembles(planned: Sequence[Any]) -> list[Any]:
     runs: dict[str, list[pathlib.Path]] = {}
     for one in planned:
         runs.setdefault(one.setting, []).append(one.path)
-    options = {name: FLAGS[name].value for name in _PLACES[:3] if FLAGS[name].present}
+    options = {name: getattr(planned[0].config, name) for name in _PLACES[:3]}
     shift = FLAGS.test_time_shift
     made = []
     for setting, of_setting in runs.items():
@@ -173,14 +178,19 @@ def _is_mnist_at_hand(config: Any) -> bool:
 
 
 def _request(workdir: pathlib.Path) -> Any:
-    """Returns what the flags ask for, or, if they name no run at all, what was asked before."""
+    """Returns what the flags ask for, or, if they name no setting, what was asked before.
+
+    Seeds that are named then are added to those.
+    """
     from mnist_lib.studies import plan, requests
 
     given = flags.given_fields()
     asked = {name: value for name, value in given.items() if name not in _PLACES}
-    if not (asked or FLAGS.recipe or FLAGS["seeds"].present or FLAGS.vary):
+    if not (asked or FLAGS.recipe or FLAGS.vary):
         kept = requests.read_request(workdir)
         if kept is not None:
+            if FLAGS["seeds"].present:
+                kept = kept.with_more_seeds(plan.read_seeds(FLAGS.seeds))
             return dataclasses.replace(kept, fields=kept.fields | given)
     vary: dict[str, list[Any]] = {}
     for text in FLAGS.vary:
@@ -197,6 +207,7 @@ def _train(planned: Any) -> None:
     """Is `mnist-lib train` in the folder of a run, in a process of its own."""
     places = {name: getattr(planned.config, name) for name in ("data_dir", "manual_dir")}
     given = [f"--{name}={value}" for name, value in places.items() if value is not None]
+    given.append("--download" if planned.config.download else "--nodownload")
     train.run([f"--workdir={planned.path}", *given])
 
 

@@ -78,7 +78,10 @@ def _send(groups: set[int], number: int) -> set[int]:
     there = set()
     for group in groups:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(group, number)
+            try:
+                os.killpg(group, number)
+            except ProcessLookupError:  # its first process may not have founded it yet
+                os.kill(group, number)
             there.add(group)
     return there
 

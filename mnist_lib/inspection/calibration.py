@@ -93,7 +93,8 @@ class CalibrationBins:
             sums = np.bincount(self.indices[chosen], weights=gaps[chosen])
             resampled[number] = np.abs(sums).sum() / size
         low, high = np.quantile(resampled, ((1 - level) / 2, (1 + level) / 2))
-        return max(0.0, 2 * self.error - float(high)), max(0.0, 2 * self.error - float(low))
+        low, high = np.clip(2 * self.error - np.array([high, low]), 0.0, 1.0)
+        return float(low), float(high)
 
     def _sums(self, weights: np.ndarray | None) -> np.ndarray:
         return np.bincount(self.indices, weights, minlength=len(self.edges) - 1)
@@ -124,6 +125,8 @@ def equal_mass_bins(
     quantiles = np.quantile(
         np.asarray(confidence, np.float64), np.linspace(0, 1, num_bins + 1), method="inverted_cdf"
     )
+    if quantiles[0] == quantiles[1]:  # the least ones fill a bin, which is open below
+        quantiles[0] = np.nextafter(quantiles[0], -np.inf)
     edges = np.unique(quantiles)
     return _bins(edges if len(edges) > 1 else np.repeat(edges, 2), confidence, is_correct)
 

@@ -17,7 +17,7 @@ from mnist_lib import choices, errors, runtime
 from mnist_lib.datasets.loading import ImageDataset
 from mnist_lib.datasets.splits import Split
 from mnist_lib.inspection import calibration, predictions
-from mnist_lib.runs import finished_runs, overview, run_directory
+from mnist_lib.runs import ensembles, finished_runs, overview, run_directory
 from mnist_lib.studies import comparison
 
 _Workdir = str | os.PathLike[str]
@@ -145,9 +145,23 @@ def _names(runs: Sequence[run_directory.RunDirectory]) -> list[str]:
 
 def _settings(runs: Sequence[run_directory.RunDirectory]) -> list[dict[str, Any]]:
     """Returns of each run the fields of its configuration that are not the same in all."""
-    fields = [finished_runs.load_config(run.path).common_fields() for run in runs]
+    fields = list(map(_fields, runs))
     differing = [name for name in fields[0] if any(one[name] != fields[0][name] for one in fields)]
     return [{name: one[name] for name in differing} for one in fields]
+
+
+def _fields(run: run_directory.RunDirectory) -> dict[str, Any]:
+    """Returns the configuration of a run; that of an ensemble has the seeds of all its members."""
+    fields = finished_runs.load_config(run.path).common_fields()
+    ensemble = ensembles.read(run.path)
+    if ensemble is None:
+        return fields | {"members": 1, "test_time_shift": 0}
+    seeds = [finished_runs.load_config(member.path).seed for member in ensemble.members]
+    return fields | {
+        "seed": ", ".join(map(str, seeds)),
+        "members": len(seeds),
+        "test_time_shift": ensemble.test_time_shift,
+    }
 
 
 def _compared(

@@ -9,11 +9,13 @@ import pathlib
 import re
 import types
 import typing
+from collections.abc import Sequence
 from typing import Any
 
 from mnist_lib import choices, errors, paths
 from mnist_lib.runs import config_checks, overview, recipes, run_directory
 from mnist_lib.runs.config import TrainConfig, recipe
+from mnist_lib.studies import requests
 from mnist_lib.studies.requests import StudyRequest
 
 _MOST_RUNS = 10_000
@@ -112,12 +114,8 @@ def plan_runs(workdir: str | os.PathLike[str], request: StudyRequest) -> list[Pl
     """
     fields, vary, seeds = request.fields, request.vary, request.seeds
     top = paths.local("workdir", workdir, errors.OutputError)
-    for field in vary:
-        if field in fields:
-            raise errors.ConfigError("vary", f"{field} is given, too; leave one of them out")
-        if field == "seed" or field not in TrainConfig().common_fields():
-            hint = "name seeds by seeds" if field == "seed" else "no result depends on it"
-            raise errors.ConfigError("vary", f"{field} is not varied: {hint}")
+    _check_fields(fields, vary)
+    _check_goes_on(top, request)
     settings = [
         dict(zip(vary, values, strict=True)) for values in itertools.product(*vary.values())
     ]
@@ -134,9 +132,56 @@ def plan_runs(workdir: str | os.PathLike[str], request: StudyRequest) -> list[Pl
         planned.append(PlannedRun(label, config, top / folder / f"seed-{seed}"))
     if len({run.path for run in planned}) < len(planned):
         raise errors.ConfigError("vary", "two settings would have one folder; use other values")
+    _check_settings_differ(planned[: len(settings)])
     for run in planned:
         _check_same(run)
     return planned
+
+
+def _check_fields(fields: dict[str, Any], vary: dict[str, list[Any]]) -> None:
+    """Checks that what is varied can be, beside what is given."""
+    hints = {"seed": "name seeds by seeds", "dataset": "make a study of each"}
+    for field in vary:
+        if field in fields:
+            raise errors.ConfigError("vary", f"{field} is given, too; leave one of them out")
+        if field in hints or field not in TrainConfig().common_fields():
+            hint = hints.get(field, "no result depends on it")
+            raise errors.ConfigError("vary", f"{field} is not varied: {hint}")
+    given = {name for name, value in fields.items() if value is not None}
+    if {"epochs", "train_steps"} <= given | set(vary):
+        raise errors.ConfigError(
+            "vary" if {"epochs", "train_steps"} & set(vary) else "train_steps",
+            "epochs and train_steps both say how long to train; leave one of them out",
+        )
+
+
+def _check_settings_differ(runs: Sequence[PlannedRun]) -> None:
+    """Checks that no two settings, of one seed, are the same under two names."""
+    seen: list[PlannedRun] = []
+    for run in runs:
+        for other in seen:
+            if run.config.common_fields() == other.config.common_fields():
+                raise errors.ConfigError(
+                    "vary", f"{other.setting} and {run.setting} are the same; leave one out"
+                )
+        seen.append(run)
+
+
+def _check_goes_on(top: pathlib.Path, request: StudyRequest) -> None:
+    """Checks that a folder in which runs were begun is not of another study."""
+    if next(top.glob("*/seed-*/config.json"), None) is None:
+        return
+    try:
+        kept = requests.read_request(top)
+    except errors.CorruptDataError:  # its error asks for a whole command, and this may be one
+        return
+    differing = None if kept is None else requests.difference(kept, request)
+    if kept is not None and differing is not None:
+        raise errors.ConfigError(
+            "workdir",
+            f"{top} holds a study of {differing} ({kept.command or 'made from Python'}); pass a "
+            "new one, or name what that was started with",
+        )
 
 
 def _check_same(run: PlannedRun) -> None:

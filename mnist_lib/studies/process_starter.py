@@ -158,6 +158,8 @@ def log_path(run: PlannedRun) -> pathlib.Path:
 def last_line(run: PlannedRun) -> str:
     """Returns the last line that the processes of a run have printed."""
     path = log_path(run)
+    if not path.exists():  # it was trained by something else
+        return "it said nothing"
     with os_errors.reading(path, "Pass a folder that you may read."), path.open("rb") as stream:
         stream.seek(max(0, path.stat().st_size - _LOG_TAIL_BYTES))
         lines = stream.read().decode(errors="replace").split("\n")

@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
+import shlex
+from collections.abc import Sequence
 from typing import Any
 
 from mnist_lib import bounded, errors, os_errors
-from mnist_lib.runs import run_directory
+from mnist_lib.runs import recipes, run_directory
+from mnist_lib.runs.config import TrainConfig
 
 FILE_NAME = "plan.json"
 
@@ -30,6 +33,41 @@ class StudyRequest:
     vary: dict[str, list[Any]]
     seeds: list[int]
     command: str = ""
+
+    @property
+    def recipe(self) -> str:
+        """The name of the recipe, unless the model is varied: then each has its own."""
+        return self.recipe_name or recipes.recipe_of_model(self.fields.get("model"))
+
+    def with_more_seeds(self, seeds: Sequence[int]) -> StudyRequest:
+        """Returns the same with seeds that are not among its own, too."""
+        all_seeds = sorted({*self.seeds, *seeds})
+        first, end = all_seeds[0], all_seeds[-1] + 1
+        is_range = all_seeds == list(range(first, end))
+        text = f"{first}:{end}" if is_range else ",".join(map(str, all_seeds))
+        parts = [
+            f"--seeds={text}" if part.startswith("--seeds=") else part
+            for part in shlex.split(self.command)
+        ]
+        return dataclasses.replace(self, seeds=all_seeds, command=shlex.join(parts))
+
+
+def difference(one: StudyRequest, other: StudyRequest) -> str | None:
+    """Returns in what two requests are of different studies; None if they are of one.
+
+    Of one study are other seeds, other values of what is varied, and other places. What a data
+    set is called is for the runs themselves to compare: `auto` is one of its names.
+    """
+    if one.recipe != other.recipe:
+        return f"recipe {one.recipe}"
+    if set(one.vary) != set(other.vary):
+        return f"vary {', '.join(one.vary) or 'nothing'}"
+    for field in {**one.fields, **other.fields}:
+        has_effect = field in TrainConfig().common_fields() and field != "dataset"
+        missing = object()
+        if has_effect and one.fields.get(field, missing) != other.fields.get(field, missing):
+            return f"{field} {one.fields[field]}" if field in one.fields else f"no {field} named"
+    return None
 
 
 def write_request(workdir: pathlib.Path, request: StudyRequest) -> None:

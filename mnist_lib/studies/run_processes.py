@@ -8,7 +8,7 @@ import os
 import pathlib
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import filelock
 
@@ -63,8 +63,9 @@ def run_all(
         finally:
             bar.close()
     if failed:
-        run, code = failed[0]
-        others = f", and so did {len(failed) - 1} others" if len(failed) > 1 else ""
+        # Of a run that was only stopped starting again is enough, of another it is not.
+        run, code = min(failed, key=lambda one: one[1] == os.EX_TEMPFAIL)
+        others = f"; {len(failed) - 1} others did not finish, either" if len(failed) > 1 else ""
         what = f"{run.name} ended with exit code {code} ({process_starter.last_line(run)}){others}"
         if code == os.EX_TEMPFAIL:
             raise errors.RunInterruptedError(f"{what}. Start the study again to go on.")
@@ -88,12 +89,19 @@ def _work(
     with (
         stop_signals.handled_by(lambda number, _frame: signals.append(number)),
         orphans.Guard(_SECONDS_TO_END) as guard,
+        contextlib.ExitStack() as stack,
     ):
+        stack.callback(_end, active)
         while active or (waiting and not signals):
             while waiting and starter.has_place and not signals:
                 run = waiting.popleft()
-                if not _wait_for_others(run, signals):
+                _wait_for_others(run, signals)
+                if signals:
+                    waiting.appendleft(run)
                     break
+                if run.has_state(overview.RUNNING):  # by whatever else; it goes on there
+                    failed.append((run, os.EX_TEMPFAIL))
+                    continue
                 active[run] = starter.start(run)
                 guard.add(active[run][0].pid or 0)
             for _ in range(told, len(signals)):
@@ -120,12 +128,23 @@ def _work(
     return failed
 
 
-def _wait_for_others(run: PlannedRun, signals: list[int]) -> bool:
-    """Waits for a run's process of a study that was killed, which is saving; whether to start."""
+def _wait_for_others(run: PlannedRun, signals: list[int]) -> None:
+    """Waits for a run's process of a study that was killed, which is saving."""
     deadline = time.monotonic() + _SECONDS_TO_END
     while run.has_state(overview.RUNNING) and time.monotonic() < deadline and not signals:
         time.sleep(_LOOK_SECONDS)
-    return not signals
+
+
+def _end(active: Mapping[PlannedRun, tuple[process_starter.Process, int]]) -> None:
+    """Ends what is still active because of an error: it saves, and is not left without a study."""
+    processes = [process for process, _place in active.values()]
+    for process in processes:
+        _send(process, signal.SIGTERM)
+    deadline = time.monotonic() + _SECONDS_TO_END
+    while time.monotonic() < deadline and any(one.exitcode is None for one in processes):
+        time.sleep(_LOOK_SECONDS)
+    for process in processes:
+        _send(process, signal.SIGKILL)
 
 
 def _send(process: process_starter.Process, number: int) -> None:

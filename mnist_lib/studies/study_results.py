@@ -111,10 +111,13 @@ def collect(planned: Sequence[PlannedRun], command: str = "") -> StudyResults:
     for run in planned:
         runs.setdefault(run.setting, []).append(run)
     settings = tuple(_setting_result(name, of_setting) for name, of_setting in runs.items())
+    # Pairs are of the same images; how many are held out decides which.
+    is_paired = len({run.config.validation_size for run in planned}) == 1
     differences = [
         one
         for split in SPLITS
         if not any(getattr(result, split) is None for result in settings)
+        and (split == "test" or is_paired)
         for one in paired_differences(
             split, {result.setting: getattr(result, split).accuracies for result in settings}
         )
