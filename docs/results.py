@@ -28,6 +28,8 @@ ENSEMBLES_MARKS = "<!-- ensembles: docs/results.py -->\n", "<!-- end of ensemble
 ROWS = marked_page.DOCS / "results.json"
 SIZES = (1, 2, 5, 10)  # of the ensembles that are shown
 # What a row has of a setting of a study.json; the rest is of its folders.
+# Flags that are in all commands, or change no result.
+_SAY_NOTHING = ("recipe", "seeds", "dataset", "validation_size", "eval_every")
 _KEPT = ("seeds", "test", "num_parameters", "num_train", "train_seconds")
 
 PUBLISHED_MARKS = "<!-- published: docs/results.py -->\n", "<!-- end of published -->\n"
@@ -95,6 +97,8 @@ def rows(studies: Mapping[pathlib.Path, dict[str, Any]]) -> list[dict[str, Any]]
             for moved in sorted(runs.glob("ensemble-shift-*/results.json")):
                 pixels = moved.parent.name.rpartition("-")[2]
                 of_moved = json.loads(moved.read_text())
+                if len(of_moved["alone"]["accuracies"]) != len(setting["seeds"]):
+                    raise ValueError(f"{moved}: is not of the seeds of the study; make it again")
                 more = {
                     "name": f"{shown['name']}, moved by {pixels}",
                     "test_time_shift": int(pixels),
@@ -113,8 +117,13 @@ def _ensembles(results: dict[str, Any]) -> list[dict[str, Any]]:
 def with_rows(
     kept: Sequence[dict[str, Any]], found: Sequence[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Returns rows of which some are new, and replace those of their name; the quickest first."""
-    by_name = {row["name"]: row for row in (*kept, *found)}
+    """Returns rows of which some are new; the quickest first.
+
+    A study replaces the rows of its name, also those of its images that were moved.
+    """
+    new = {row["name"] for row in found}
+    others = [row for row in kept if row["name"].partition(", moved by ")[0] not in new]
+    by_name = {row["name"]: row for row in (*others, *found)}
     return sorted(by_name.values(), key=lambda row: row["train_seconds"])
 
 
@@ -217,9 +226,15 @@ def draw(found: Sequence[dict[str, Any]], path: pathlib.Path) -> None:
 
 
 def _name(study: dict[str, Any], setting: dict[str, Any]) -> str:
-    asked = [part for part in shlex.split(study["command"]) if part.startswith("--recipe=")]
-    recipe = asked[0].partition("=")[2] if asked else setting["model"]
-    return recipe if len(study["settings"]) == 1 else f"{recipe}, {setting['setting']}"
+    flags = dict(
+        part.removeprefix("--").partition("=")[::2]
+        for part in shlex.split(study["command"])
+        if part.startswith("--") and not part.startswith("--vary=")
+    )
+    parts = [flags.get("recipe") or setting["model"]]
+    # A recipe of which something was changed is not a record of that recipe.
+    parts += [f"{name}={value}" for name, value in flags.items() if name not in _SAY_NOTHING]
+    return ", ".join(parts if len(study["settings"]) == 1 else [*parts, setting["setting"]])
 
 
 def _percent(share: float, digits: int = 2) -> str:

@@ -1,11 +1,12 @@
 """The tables and the picture of docs/robustness.md, from what runs have recorded.
 
-    python docs/robustness.py runs/fast runs/cnn
+    python docs/robustness.py runs/fast cnn=runs/of-mine/seed-0
 
 puts what those runs have recorded into docs/robustness.json, a column each in the place of the one
-of that name, and all that is there into the tables between the two marks in docs/robustness.md. The
-picture of the first column's run becomes docs/images/robustness.png. Each run has been evaluated
-before, by `mnist-lib evaluate --suite=all --workdir=runs/fast`.
+of that name (of its folder, unless another is given), and all that is there into the tables between
+the two marks in docs/robustness.md. The picture of the first column's run becomes
+docs/images/robustness.png. Each run has been evaluated before, by
+`mnist-lib evaluate --suite=all --workdir=runs/fast`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import json
 import pathlib
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import marked_page
@@ -128,10 +129,13 @@ def _calibration(part: dict) -> dict[str, str]:
 
 def _table(suite: _Suite, columns: Mapping[str, Mapping[str, Any]]) -> str:
     images = dict.fromkeys(column["images"] for column in columns.values())
+    heads = list(columns)
+    if len(images) > 1:  # each head says which
+        heads = [f"{name}, {column['images']}" for name, column in columns.items()]
     rows = dict.fromkeys(row for column in columns.values() for row in column["cells"])
     lines = [
         f"{suite.title} {'; '.join(images)}:\n",
-        _line([suite.corner, *columns]),
+        _line([suite.corner, *heads]),
         _line(["---"] * (len(columns) + 1)),
     ]
     for row in rows:
@@ -153,9 +157,16 @@ def _percent(share: float) -> str:
     return f"{100 * share:.2f}"
 
 
-def _read(runs: Sequence[str]) -> Iterator[tuple[str, dict]]:
+def _named(runs: Sequence[str]) -> dict[str, pathlib.Path]:
+    """Returns the folders by the names of their columns."""
+    named: dict[str, pathlib.Path] = {}
     for run in runs:
-        yield pathlib.Path(run).name, json.loads(pathlib.Path(run, "robustness.json").read_text())
+        name, _, folder = ("", "", run) if pathlib.Path(run).exists() else run.partition("=")
+        name = name or pathlib.Path(folder).absolute().name
+        if name in named:
+            sys.exit(f"error: two columns would be called {name}; pass one as OTHER_NAME={folder}")
+        named[name] = pathlib.Path(folder)
+    return named
 
 
 def main(runs: Sequence[str]) -> None:
@@ -164,15 +175,16 @@ def main(runs: Sequence[str]) -> None:
         sys.exit("error: name the run directories; each has been evaluated with --suite=all")
     store = marked_page.DOCS / "robustness.json"
     columns = json.loads(store.read_text())
-    for run, report in _read(runs):
-        columns = with_column(columns, run, report)
+    named = _named(runs)
+    for name, folder in named.items():
+        report = json.loads((folder / "robustness.json").read_text())
+        columns = with_column(columns, name, report)
     store.write_text(json.dumps(columns, indent=1, ensure_ascii=False) + "\n")
     marked_page.replace_part("robustness.md", BEGIN, END, tables(columns))
     first = next(iter(columns["corruptions"]), None)
-    for run in runs:
-        if pathlib.Path(run).name == first:
-            picture = pathlib.Path(run, "figures", "robustness.png")
-            shutil.copyfile(picture, marked_page.DOCS / "images" / "robustness.png")
+    if first in named:
+        picture = named[first] / "figures" / "robustness.png"
+        shutil.copyfile(picture, marked_page.DOCS / "images" / "robustness.png")
 
 
 if __name__ == "__main__":

@@ -245,6 +245,19 @@ def test_the_interval_of_the_calibration_error_holds_the_true_error():
     assert 34 <= held <= 40
 
 
+@pytest.mark.parametrize("bins_of", [calibration.equal_width_bins, calibration.equal_mass_bins])
+def test_a_calibrated_model_is_not_said_to_be_off(bins_of):
+    """The true error is 0, and every measured one is above that."""
+    random = np.random.default_rng(0)
+    held = 0
+    for seed in range(40):
+        confidence = 1 / (1 + np.exp(-random.normal(5, 2.5, 1000)))
+        bins = bins_of(confidence, random.random(1000) < confidence)
+        low, high = bins.error_interval(num_resamples=200, seed=seed)
+        held += low == 0 < high
+    assert 35 <= held <= 40
+
+
 def test_reliability_draws_the_bins(predictions):
     figure = figures.draw_reliability(predictions)
     left, right, below = figure.axes

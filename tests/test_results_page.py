@@ -85,6 +85,26 @@ def test_images_that_are_moved_have_a_row_of_their_own(studies):
     assert "| `slow, moved by 1` | 99.61 | 99.70 (2 runs) |" in results.ensemble_table([row], (1,))
 
 
+def test_rows_of_other_seeds_or_settings_are_not_mixed(studies):
+    folder, study = next(iter(studies.items()))
+    moved = folder / "slow" / "ensemble-shift-1"
+    moved.mkdir()
+    alone = study["settings"][0]["test"]
+    sizes = [{"size": 1, "mean": 0.9961}]
+    (moved / "results.json").write_text(json.dumps({"alone": alone, "sizes": sizes}))
+    both = results.rows({folder: study})
+    assert [row["name"] for row in both] == ["slow", "slow, moved by 1"]
+    again = _study(folder.parent / "again", "slow", 30, [0.98, 0.99])
+    found = results.with_rows(both, results.rows({folder.parent / "again" / "slow": again}))
+    assert [row["name"] for row in found] == ["slow"]  # the moved images were of other runs
+    changed = study | {"command": study["command"] + " --train_steps=220 --eval_every=9"}
+    assert results.rows({folder: changed})[0]["name"] == "slow, train_steps=220"
+    one = {"alone": alone | {"accuracies": [0.99]}, "sizes": sizes}
+    (moved / "results.json").write_text(json.dumps(one))
+    with pytest.raises(ValueError, match="is not of the seeds of the study"):
+        results.rows({folder: study})
+
+
 def test_a_study_replaces_its_row_and_leaves_the_others(studies, tmp_path):
     kept = results.with_rows([], results.rows(studies))
     again = _study(tmp_path / "again", "fast", 30, [0.98, 0.99])

@@ -143,6 +143,12 @@ def test_19_of_20_intervals_of_the_separation_hold_the_true_one():
     perfect = separation.separate(np.arange(10.0) + 20, np.arange(15.0))
     assert (perfect.auroc, perfect.false_positive_rate) == (1, 0)
     assert perfect.auroc_interval == pytest.approx((10 / (10 + 1.96**2), 1), abs=1e-4)
+    # One pair of 15,000 in the wrong order says no more than its images do.
+    known = np.arange(100.0) + 200
+    known[0] = 148.5
+    nearly = separation.separate(known, np.arange(150.0))
+    assert nearly.auroc == 1 - 1 / 15_000
+    assert nearly.auroc_interval[0] < 1 - 2 / 250
     swapped = separation.separate(np.arange(15.0), np.arange(10.0) + 20)
     assert (swapped.auroc, swapped.false_positive_rate) == (0, 1)
 
@@ -258,6 +264,29 @@ def test_another_suite_leaves_the_others_and_a_seed_decides(run, report, small_d
         suites.evaluate_robustness(copy, suite="calibration", data=small_dataset)
 
 
+def test_suites_at_once_leave_each_other_s_parts(run, report, small_dataset, tmp_path, monkeypatch):
+    """And each is there as soon as it is done, whatever becomes of the next."""
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    path = copy / suites.FILE_NAME
+    path.unlink()
+
+    def meanwhile(*_):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"corruptions": "of another"}))
+        raise errors.CorruptDataError("planted")
+
+    calibrate = suites.SUITES["calibration"]
+    monkeypatch.setattr(suites, "SUITES", {"calibration": calibrate, "alphabets": meanwhile})
+    with pytest.raises(errors.CorruptDataError, match="planted"):
+        suites.evaluate_robustness(copy, suite="all", num_images=30, data=small_dataset)
+    assert set(json.loads(path.read_text())) == {"calibration", "corruptions"}
+    monkeypatch.setattr(suites, "SUITES", {"calibration": calibrate})
+    suites.evaluate_robustness(copy, suite="calibration", num_images=40, data=small_dataset)
+    recorded = json.loads(path.read_text())
+    assert recorded["corruptions"] == "of another"
+    assert recorded["calibration"]["num_images"] == 40
+
+
 def test_noise_is_what_its_name_says(small_dataset):
     images = small_dataset.test.images
     noises = alphabets.noise_images(images, seed=0)
@@ -295,6 +324,16 @@ def test_data_sets_without_a_class_of_the_run_are_unknown_to_it(
     )["alphabets"]
     assert found["rows"][0]["unknown"] == prepared_data.name
     assert [row["num_unknown"] for row in found["rows"]] == [40] * 4
+    shards = prepared_data.data_dir / prepared_data.name
+    damaged = tmp_path / "damaged"
+    shutil.copytree(shards, damaged / prepared_data.name)
+    for shard in damaged.rglob("*test.tfrecord*"):
+        shard.write_bytes(shard.read_bytes()[:1000])
+    bad = suites.evaluate_robustness(
+        path, suite="alphabets", num_images=40, data=small_dataset, data_dir=str(damaged)
+    )["alphabets"]
+    assert len(bad["rows"]) == 3
+    assert "test.tfrecord" in bad["skipped"][prepared_data.name]
     assert found["skipped"] == {
         "kmnist": f"not prepared in {prepared_data.data_dir}; prepare_data --dataset=kmnist "
         f"--data_dir={prepared_data.data_dir} does it"
@@ -319,6 +358,16 @@ def test_what_cannot_be_tried_is_refused_or_left_out(
             evaluate(**options)
     with pytest.raises(errors.DataNotFoundError, match=r"no config\.json there"):
         evaluate(tmp_path)
+    with pytest.raises(TypeError, match="no option 'num_image'"):
+        evaluate(num_image=9)
+    order = np.argsort(small_dataset.test.labels, kind="stable")
+    sorted_test = small_dataset.test.take(order)
+    of_sorted = mnist_lib.ImageDataset(
+        "small", small_dataset.train, small_dataset.validation, sorted_test
+    )
+    shutil.copytree(run, tmp_path / "copy")
+    evaluate(tmp_path / "copy", of_sorted, suite="alphabets")
+    assert "the first 40 of the test images have none of class 2, 3, 4, 5" in caplog.text
     empty = small_dataset.validation.take(np.arange(0))
     data = mnist_lib.ImageDataset("small", small_dataset.train, empty, small_dataset.test)
     path = tmp_path / "run"

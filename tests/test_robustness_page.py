@@ -112,5 +112,22 @@ def test_only_what_is_between_the_marks_is_replaced(tmp_path, monkeypatch):
     assert list(columns) == list(before_fast)
     assert [run for run in columns if columns[run] != before_fast[run]] == ["fast"]
     assert (tmp_path / "images" / "robustness.png").read_bytes() == b"drawn"
+    other = tmp_path / "other=fast"
+    other.mkdir()
+    (other / "robustness.json").write_text(json.dumps(_report(0.8)))
+    robustness.main([f"mine={run}", str(other)])
+    columns = json.loads((tmp_path / "robustness.json").read_text())["corruptions"]
+    assert list(columns) == [*before_fast, "mine", "other=fast"]
     with pytest.raises(SystemExit, match="name the run directories"):
         robustness.main([])
+    with pytest.raises(SystemExit, match="two columns would be called fast; pass one as OTHER_N"):
+        robustness.main([str(run), f"fast={other}"])
+
+
+def test_columns_of_other_images_say_so():
+    columns = robustness.with_column({}, "fast", _report(0.25))
+    few = {suite: part | {"num_images": 60} for suite, part in _report(0.5).items()}
+    text = robustness.tables(robustness.with_column(columns, "cnn", few))
+    assert (
+        "| corruption | fast, 1,200 test images of mnist | cnn, 60 test images of mnist |" in text
+    )

@@ -137,6 +137,9 @@ def test_folds_that_cannot_be_are_refused(found, tmp_path):
     workers = dataclasses.replace(config, strategy="multi_worker_mirrored")
     with pytest.raises(errors.ConfigError, match="strategy: folds are trained by one process"):
         suspects.find_suspects(workers, tmp_path, data=data)
+    begun = dataclasses.replace(config, init_from=str(folder / "fold-1"))
+    with pytest.raises(errors.ConfigError, match="init_from: may have seen the images of every"):
+        suspects.find_suspects(begun, tmp_path, data=data)
     with pytest.raises(errors.ConfigError):  # other folds than the runs there were trained on
         suspects.find_suspects(config, folder, num_folds=4, data=data)
     assert list(tmp_path.iterdir()) == []

@@ -9,6 +9,7 @@ data.test              # read when first asked for
 from __future__ import annotations
 
 import functools
+import logging
 import os
 from collections.abc import Callable, Sequence
 
@@ -19,6 +20,8 @@ from mnist_lib.datasets import descriptions, examples, original_order, preparati
 from mnist_lib.datasets.prepared import PreparedDataset
 from mnist_lib.datasets.splits import Split
 from mnist_lib.datasets.stored_splits import read_prepared
+
+_logger = logging.getLogger(__name__)
 
 
 class ImageDataset:
@@ -207,4 +210,13 @@ def read_split(prepared: PreparedDataset, split: str) -> Split:
     """
     images, labels = read_prepared(prepared, split)
     numbers = original_order.numbers_as_stored(prepared.info, split)
+    names = prepared.info.class_names
+    counts = np.bincount(labels, minlength=len(names))
+    if missing := [name for name, count in zip(names, counts, strict=False) if not count]:
+        _logger.warning(
+            "%s: its %s split has no image of %s; nothing that is said of that split is of them",
+            prepared.info.name,
+            split,
+            ", ".join(missing),
+        )
     return Split(split, images, labels, numbers)

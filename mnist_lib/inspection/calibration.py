@@ -74,7 +74,8 @@ class CalibrationBins:
         The basic interval, which is the distribution of the resamples' errors mirrored at
         the error (Davison and Hinkley 1997, section 5.2): the error is biased upwards, those
         of resamples are so twice, and mirroring takes that out to first order. It may therefore
-        lie below the error itself. Where the error is near 0, it still lies too high. The bins
+        lie below the error itself. Near 0 that is not enough: if a model whose confidence is right
+        would show such an error in more than (1 - level) / 2 of all cases, it begins at 0. The bins
         stay as they are.
 
         Args:
@@ -94,7 +95,21 @@ class CalibrationBins:
             resampled[number] = np.abs(sums).sum() / size
         low, high = np.quantile(resampled, ((1 - level) / 2, (1 + level) / 2))
         low, high = np.clip(2 * self.error - np.array([high, low]), 0.0, 1.0)
+        if low > 0 and self._may_be_chance(level, num_resamples, random):
+            low = 0.0
         return float(low), float(high)
+
+    def _may_be_chance(self, level: float, num_draws: int, random: np.random.Generator) -> bool:
+        """Whether a model whose confidence is right would often show as large an error."""
+        size = len(self.confidence)
+        variances = self._sums(self.confidence * (1 - self.confidence))
+        if self.error * size > 3 * np.sqrt(variances).sum():  # of one bin 2.24 would be enough
+            return False
+        drawn = np.empty(num_draws)
+        for number in range(num_draws):
+            gaps = (random.random(size) < self.confidence) - self.confidence
+            drawn[number] = np.abs(self._sums(gaps)).sum() / size
+        return self.error <= float(np.quantile(drawn, (1 + level) / 2))
 
     def _sums(self, weights: np.ndarray | None) -> np.ndarray:
         return np.bincount(self.indices, weights, minlength=len(self.edges) - 1)

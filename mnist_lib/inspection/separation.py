@@ -55,7 +55,9 @@ def separate(known: np.ndarray, unknown: np.ndarray, level: float = 0.95) -> Sep
     correlated receiver operating characteristic curves. The interval is Wilson's for as many
     draws as would have this error, for it stays in [0, 1] and has a width where the separation
     is perfect: there they are as many as the smaller kind has images, the fewest there can be
-    (Birnbaum and Klose 1957, Bounds for the variance of the Mann-Whitney statistic).
+    (Birnbaum and Klose 1957, Bounds for the variance of the Mann-Whitney statistic). They are
+    never more than there are images: of a handful of pairs in the wrong order the standard error
+    says too little.
 
     Args:
       known, unknown: float `[M]` and `[N]`, at least 2 each.
@@ -70,7 +72,9 @@ def separate(known: np.ndarray, unknown: np.ndarray, level: float = 0.95) -> Sep
     area = float(above.mean())
     variance = float(above.var(ddof=1) / size + below.var(ddof=1) / other_size)
     spread = area * (1 - area)
-    draws = spread / variance if spread and variance else min(size, other_size)
+    draws = float(min(size, other_size))
+    if spread and variance:
+        draws = min(spread / variance, size + other_size)
     limit = np.sort(known)[::-1][math.ceil(TRUE_POSITIVE_RATE * size) - 1]
     return Separation(area, _wilson(area, draws, level), float((unknown >= limit).mean()))
 

@@ -72,7 +72,8 @@ def try_alphabets(subject: subjects.Subject, show: Callable[..., Progress]) -> d
     """
     known = separation.log_odds(subject.clean_logits)
     skipped: dict[str, str] = {}
-    names = unknown_datasets(subject.class_names)
+    # What a run is asked of may be another data set than its own.
+    names = [name for name in unknown_datasets(subject.class_names) if name != subject.dataset]
     bar = show(len(names) + 3, description="alphabets", unit="set")
     rows = []
     for name, images in _unknown_images(subject, names, skipped):
@@ -101,13 +102,16 @@ def _unknown_images(
     for name in names:
         try:
             prepared = preparation.prepare_dataset(name, data_dir=subject.data_dir, download=False)
+            test = loading.read_split(prepared, "test")
         except errors.DataNotFoundError:
             root = subject.data_dir or preparation.default_data_dir()
             skipped[name] = (
                 f"not prepared in {root}; prepare_data --dataset={name} --data_dir={root} does it"
             )
-            _logger.warning("%s is left out: %s", name, skipped[name])
+        except (errors.ConfigError, errors.CorruptDataError) as error:
+            skipped[name] = str(error)
+        else:
+            yield name, test.subset(min(len(subject.split), len(test))).images
             continue
-        test = loading.read_split(prepared, "test")
-        yield name, test.subset(min(len(subject.split), len(test))).images
+        _logger.warning("%s is left out: %s", name, skipped[name])
     yield from noise_images(subject.split.images, subject.seed).items()

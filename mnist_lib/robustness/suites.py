@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mnist_lib import bounded, choices, errors, os_errors, runtime
+from mnist_lib import bounded, choices, errors, locks, os_errors, runtime
 from mnist_lib.datasets.loading import ImageDataset
 from mnist_lib.datasets.splits import Split
 from mnist_lib.inspection import figures, predictions
@@ -26,6 +26,7 @@ from mnist_lib.runs import finished_runs, provenance, run_directory
 ALL = "all"
 FILE_NAME = "robustness.json"
 NUM_ATTACKED = 1000  # of each image twenty gradients at each eps
+_DATA_OPTIONS = {"dataset", "data_dir", "manual_dir", "download"}
 _logger = logging.getLogger(__name__)
 
 
@@ -59,20 +60,24 @@ def evaluate_robustness(
 
     Returns:
       A part for each suite, as JSON takes it. What `"all"` cannot try is left out, and logged.
+      Each is recorded as soon as it is there.
 
     Raises:
       ConfigError: the images are not uint8 `[N, 28, 28, 1]`, or too few; the suite is
         `"calibration"`, and there are no validation images, or `split` is another than test; it is
         `"adversarial"`, and the model does not begin by dividing its image by 255.
       CorruptDataError: `robustness.json` is there and cannot be understood.
+      TypeError: there is no such option.
     """
+    if unknown := sorted(set(data_options) - _DATA_OPTIONS):
+        raise TypeError(f"evaluate_robustness() has no option {unknown[0]!r}")
     runtime.check_not_forked()
     choices.check("suite", suite)
     choices.check("split", split)
     corruptions.check_seed(seed)
     subject = _first(_subject(workdir, split, checkpoint, seed, data, data_options), num_images)
     run = run_directory.RunDirectory(workdir)
-    before = _read(run.path / FILE_NAME)
+    _read(run.path / FILE_NAME)  # before hours of work
     facts = _facts(run, checkpoint, seed, split)
     show = functools.partial(Progress, show_bar=progress)
     report = {}
@@ -81,27 +86,38 @@ def evaluate_robustness(
         asked = _first(subject, min(NUM_ATTACKED, len(subject.split)) if is_long else None)
         try:
             if name == "calibration":
-                _check_calibrates(asked, is_other_data="dataset" in data_options)
-            report[name] = _facts_of_images(asked) | facts | SUITES[name](asked, show)
+                _check_calibrates(asked, split, is_other_data="dataset" in data_options)
+            part = _facts_of_images(asked) | facts | SUITES[name](asked, show)
         except errors.ConfigError as error:
             if suite != ALL:
                 raise
             _logger.warning("%s is left out: %s", name, error)
-    _record(before, report, subject, run)
+            continue
+        report[name] = part
+        _record({name: part}, report, subject, run)
     return report
 
 
 def _record(
-    before: dict[str, Any],
+    found: dict[str, Any],
     report: dict[str, Any],
     subject: Subject,
     run: run_directory.RunDirectory,
 ) -> None:
-    """Writes what was found beside what other suites have left, and draws the corruptions."""
-    run_directory.write_atomically(
-        run.path / FILE_NAME, json.dumps(before | report, indent=2) + "\n"
-    )
-    if "corruptions" in report:
+    """Writes what was found beside what other suites have left, and draws the corruptions.
+
+    Args:
+      found: the part that is new.
+      report: it and those before it.
+      subject, run: what they are of.
+    """
+    path = run.path / FILE_NAME
+    lock = locks.acquire(path.with_name(".robustness.lock"), "workdir")
+    try:  # another process may have tried another suite meanwhile
+        run_directory.write_atomically(path, json.dumps(_read(path) | found, indent=2) + "\n")
+    finally:
+        lock.release()
+    if {"corruptions", "adversarial"} & set(found) and "corruptions" in report:
         step = report["corruptions"]["step"]
         caption = figures.describe_source(run=run.path.absolute().name, step=step)
         figure = robustness_figure.draw_robustness(report, subject, caption=caption)
@@ -165,10 +181,19 @@ def _first(subject: Subject, count: int | None) -> Subject:
         raise errors.ConfigError(
             "suite_images", f"{count} is not in [2, {len(subject.split)}], the images there are"
         )
-    return dataclasses.replace(subject, split=subject.split.take(np.arange(count)))
+    chosen = subject.split.take(np.arange(count))
+    if missing := sorted(set(subject.split.labels.tolist()) - set(chosen.labels.tolist())):
+        _logger.warning(
+            "the first %d of the %s images have none of class %s: they are in the order of their "
+            "classes, or too few",
+            count,
+            chosen.name,
+            ", ".join(subject.class_names[label] for label in missing),
+        )
+    return dataclasses.replace(subject, split=chosen)
 
 
-def _check_calibrates(subject: Subject, *, is_other_data: bool) -> None:
+def _check_calibrates(subject: Subject, split: str, *, is_other_data: bool) -> None:
     """Checks that there are images on which nothing was trained and nothing is reported.
 
     Raises:
@@ -178,10 +203,10 @@ def _check_calibrates(subject: Subject, *, is_other_data: bool) -> None:
         raise errors.ConfigError(
             "dataset", "calibration is of the run's own data; leave it out, or name another suite"
         )
-    if subject.split.name != "test":
+    if split != "test":
         raise errors.ConfigError(
             "split",
-            f"is {subject.split.name}; the temperature is fitted on validation and tried on test",
+            f"is {split}; the temperature is fitted on validation and tried on test",
         )
     if not len(subject.validation):
         raise errors.ConfigError(

@@ -108,6 +108,12 @@ def find_suspects(
     folder = paths.local("workdir", workdir, errors.OutputError)
     if config.strategy == "multi_worker_mirrored":
         raise errors.ConfigError("strategy", "folds are trained by one process; choose mirrored")
+    if config.init_from is not None:
+        raise errors.ConfigError(
+            "init_from",
+            "may have seen the images of every fold, of which only networks that have not can "
+            "say what is wrong; leave it out",
+        )
     if data is None:
         data = configured.load_dataset(
             dataclasses.replace(config, validation_size=0, train_size=None)
