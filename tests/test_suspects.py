@@ -126,6 +126,10 @@ def test_what_is_found_is_written_and_no_run_is_repeated(found, capsys):
     first = report.suspects[0]
     assert re.search(rf"^ +{first.number} +{first.label} +{first.suggested} ", printed, re.M)
     assert f"{len(report.suspects)} of 1,500 labels are suspect to 3 networks" in printed
+    assert "Numbers are those of the original files." in printed
+    suspect_tables.print_suspects(dataclasses.replace(report, has_original_numbers=False))
+    printed += capsys.readouterr().out
+    assert "Numbers are positions in the training images" in printed
     assert max(map(len, printed.splitlines())) <= 80
 
 

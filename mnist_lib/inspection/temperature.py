@@ -22,7 +22,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
     Returns:
       In [`LOWEST`, `HIGHEST`]; above 1 if the logits are too sure. `LOWEST` if all of them are
-      right, for then no temperature is low enough.
+      right, for then no temperature is low enough; `HIGHEST` if they say nothing of the labels.
     """
     from scipy import optimize
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from importlib import metadata
 from typing import Any
 
+import keras
 import numpy as np
 
 from mnist_lib import bounded, choices, errors, locks, os_errors, runtime
@@ -40,6 +41,7 @@ def evaluate_robustness(
     seed: int = 0,
     progress: bool = True,
     data: ImageDataset | None = None,
+    model: Callable[[], keras.Model] | None = None,
     **data_options: Any,
 ) -> dict[str, Any]:
     """Tries the model of a run, and writes `robustness.json` and, of corruptions, a picture.
@@ -56,6 +58,7 @@ def evaluate_robustness(
       seed: of what is random, in [0, 2**64).
       progress: whether to show a bar on a terminal.
       data: what to try it on, instead of loading the run's.
+      model: of a run of a model of one's own, the function that returns it.
       **data_options: as for `finished_runs.evaluate`.
 
     Returns:
@@ -75,7 +78,8 @@ def evaluate_robustness(
     choices.check("suite", suite)
     choices.check("split", split)
     corruptions.check_seed(seed)
-    subject = _first(_subject(workdir, split, checkpoint, seed, data, data_options), num_images)
+    loaded = functools.partial(finished_runs.load_model, workdir, checkpoint, model=model)
+    subject = _first(_subject(workdir, split, loaded, seed, data, data_options), num_images)
     run = run_directory.RunDirectory(workdir)
     _read(run.path / FILE_NAME)  # before hours of work
     facts = _facts(run, checkpoint, seed, split)
@@ -132,7 +136,7 @@ def picture_path(workdir: pathlib.Path) -> pathlib.Path:
 def _subject(
     workdir: str | os.PathLike[str],
     split: str,
-    checkpoint: str,
+    loaded: Callable[[], keras.Model],
     seed: int,
     data: ImageDataset | None,
     data_options: dict[str, Any],
@@ -152,7 +156,7 @@ def _subject(
             "split", f"{data.name} has no {split} images (validation_size is 0)"
         )
     corruptions.check_images(images.images)
-    model = finished_runs.load_model(workdir, checkpoint)
+    model = loaded()
     return Subject(
         model=model,
         logits=predictions.logits_function(model),

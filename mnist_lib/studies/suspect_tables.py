@@ -26,9 +26,14 @@ def print_suspects(report: SuspectReport) -> None:
         )
     heading = f"{report.dataset} train: the most suspect labels"
     tables.print_rows(heading, _COLUMNS, rows, num_text=0)
+    numbers = (
+        "those of the original files"
+        if report.has_original_numbers
+        else ("positions in the training images and, behind them, those held out")
+    )
     print(
         f"{len(report.suspects):,} of {report.num_images:,} labels are suspect to "
         f"{report.num_folds} networks, each of which was\n"
         f"asked about images that it was not trained on and predicts {share:.2%} as labelled.\n"
-        "Numbers are those of the original files. Somebody has to look at the images."
+        f"Numbers are {numbers}.\nSomebody has to look at the images."
     )

@@ -60,6 +60,7 @@ class SuspectReport:
       confident_joint: counts `[C, C]`; row: label, column: confident class.
       estimated_counts: likewise, row: label, column: class that is estimated to be right.
       suspects: the most suspect first.
+      has_original_numbers: whether their numbers are those of the original files.
     """
 
     dataset: str
@@ -71,6 +72,7 @@ class SuspectReport:
     confident_joint: tuple[tuple[int, ...], ...]
     estimated_counts: tuple[tuple[int, ...], ...]
     suspects: tuple[Suspect, ...]
+    has_original_numbers: bool
 
     def to_dict(self) -> dict[str, Any]:
         """Returns all of it as JSON takes it."""
@@ -204,6 +206,7 @@ def _report(data: ImageDataset, found: LabelErrors, num_folds: int) -> SuspectRe
         confident_joint=tuple(map(tuple, found.confident_joint.tolist())),
         estimated_counts=tuple(map(tuple, found.estimated_counts.tolist())),
         suspects=suspects,
+        has_original_numbers=numbers is not None,
     )
 
 

@@ -57,6 +57,8 @@ def draw_suspects(
         **digits.value_limits(split),
     )
     axes.set_xlim(-0.05, _COLUMNS * 1.14 - 0.09)  # also where there are few
-    note = f"number in the original files, label {arrow} suggested class, their probabilities"
+    note = f"label {arrow} suggested class, their probabilities"
+    if split.numbers is not None:
+        note = f"number in the original files, {note}"
     figure.text(0.01, 0.005, note, fontsize=8, color="0.35", va="bottom")
     return figure
