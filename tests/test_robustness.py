@@ -17,7 +17,15 @@ import mnist_lib
 from mnist_lib import choices, errors
 from mnist_lib.inspection import predictions, separation, temperature
 from mnist_lib.models import layers
-from mnist_lib.robustness import alphabets, attacks, calibrated, corruptions, report_tables, suites
+from mnist_lib.robustness import (
+    alphabets,
+    attacks,
+    calibrated,
+    corruptions,
+    records,
+    report_tables,
+    suites,
+)
 from mnist_lib.runs import run_directory
 
 CONFIG = mnist_lib.TrainConfig(
@@ -228,7 +236,7 @@ def test_logits_do_not_depend_on_the_batch(run, small_dataset):
 
 
 def test_what_is_recorded(run, report, small_dataset, capsys):
-    recorded = json.loads((run / suites.FILE_NAME).read_text())
+    recorded = json.loads((run / records.FILE_NAME).read_text())
     assert recorded == json.loads(json.dumps(report))
     assert list(recorded) == [name for name in choices.NAMES["suite"] if name != "all"]
     for part in recorded.values():
@@ -236,7 +244,7 @@ def test_what_is_recorded(run, report, small_dataset, capsys):
         facts = [part[name] for name in ("seed", "step", "split", "num_images")]
         assert facts == [5, 30, "test", 60]
         assert {"numpy", "scipy", "pillow", "tensorflow"} <= set(part["versions"]["packages"])
-    with Image.open(suites.picture_path(run)) as picture:
+    with Image.open(records.picture_path(run)) as picture:
         assert (picture.format, picture.width) == ("PNG", 1400)
     report_tables.print_report(report)
     told = [line for line in capsys.readouterr().out.splitlines() if "not prepared in" not in line]
@@ -252,14 +260,14 @@ def test_what_is_recorded(run, report, small_dataset, capsys):
 def test_another_suite_leaves_the_others_and_a_seed_decides(run, report, small_dataset, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
-    suites.picture_path(copy).unlink()
+    records.picture_path(copy).unlink()
     again = suites.evaluate_robustness(copy, suite="alphabets", num_images=30, data=small_dataset)
     assert list(again) == ["alphabets"]
-    recorded = json.loads((copy / suites.FILE_NAME).read_text())
+    recorded = json.loads((copy / records.FILE_NAME).read_text())
     assert recorded["alphabets"] == json.loads(json.dumps(again["alphabets"]))
     assert recorded["corruptions"] == json.loads(json.dumps(report["corruptions"]))
-    assert not suites.picture_path(copy).exists()
-    (copy / suites.FILE_NAME).write_text("[]")
+    assert not records.picture_path(copy).exists()
+    (copy / records.FILE_NAME).write_text("[]")
     with pytest.raises(errors.CorruptDataError, match=r"robustness\.json: cannot be used .* list"):
         suites.evaluate_robustness(copy, suite="calibration", data=small_dataset)
 
@@ -268,7 +276,7 @@ def test_suites_at_once_leave_each_other_s_parts(run, report, small_dataset, tmp
     """And each is there as soon as it is done, whatever becomes of the next."""
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
-    path = copy / suites.FILE_NAME
+    path = copy / records.FILE_NAME
     path.unlink()
 
     def meanwhile(*_):
@@ -376,7 +384,7 @@ def test_what_cannot_be_tried_is_refused_or_left_out(
         errors.ConfigError, match=r"suite: calibration fits .* and the run has held"
     ):
         evaluate(path, data, suite="calibration")
-    assert not (path / suites.FILE_NAME).exists()
+    assert not (path / records.FILE_NAME).exists()
     few = {name: suites.SUITES[name] for name in ("calibration", "alphabets")}
     monkeypatch.setattr(suites, "SUITES", few)
     assert list(evaluate(path, data, suite="all")) == ["alphabets"]

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import logging
 import os
-import pathlib
-from collections.abc import Callable
-from importlib import metadata
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
-from mnist_lib import bounded, choices, errors, locks, os_errors, runtime
+from mnist_lib import choices, errors, runtime
 from mnist_lib.datasets.loading import ImageDataset
 from mnist_lib.datasets.splits import Split
-from mnist_lib.inspection import figures, predictions
+from mnist_lib.inspection import predictions
 from mnist_lib.progress import Progress
-from mnist_lib.robustness import alphabets, attacks, calibrated, corruptions, robustness_figure
+from mnist_lib.robustness import alphabets, attacks, calibrated, corruptions, records
 from mnist_lib.robustness.subjects import Subject
-from mnist_lib.runs import finished_runs, provenance, run_directory
+from mnist_lib.runs import finished_runs, run_directory
 
 ALL = "all"
-FILE_NAME = "robustness.json"
 NUM_ATTACKED = 1000  # of each image twenty gradients at each eps
 _DATA_OPTIONS = {"dataset", "data_dir", "manual_dir", "download"}
 _logger = logging.getLogger(__name__)
@@ -46,7 +42,7 @@ def evaluate_robustness(
 ) -> dict[str, Any]:
     """Tries the model of a run, and writes `robustness.json` and, of corruptions, a picture.
 
-    What other suites have left in the file stays there.
+    What other suites have left in the file stays there, and each suite is recorded when it ends.
 
     Args:
       workdir: the run directory.
@@ -57,13 +53,10 @@ def evaluate_robustness(
         `NUM_ATTACKED` to be attacked.
       seed: of what is random, in [0, 2**64).
       progress: whether to show a bar on a terminal.
-      data: what to try it on, instead of loading the run's.
-      model: of a run of a model of one's own, the function that returns it.
-      **data_options: as for `finished_runs.evaluate`.
+      data, model, **data_options: as for `finished_runs.evaluate`.
 
     Returns:
       A part for each suite, as JSON takes it. What `"all"` cannot try is left out, and logged.
-      Each is recorded as soon as it is there.
 
     Raises:
       ConfigError: the images are not uint8 `[N, 28, 28, 1]`, or too few; the suite is
@@ -72,65 +65,35 @@ def evaluate_robustness(
       CorruptDataError: `robustness.json` is there and cannot be understood.
       TypeError: there is no such option.
     """
-    if unknown := sorted(set(data_options) - _DATA_OPTIONS):
-        raise TypeError(f"evaluate_robustness() has no option {unknown[0]!r}")
     runtime.check_not_forked()
-    choices.check("suite", suite)
-    choices.check("split", split)
-    corruptions.check_seed(seed)
+    _check_options(suite, split, seed, data_options)
     loaded = functools.partial(finished_runs.load_model, workdir, checkpoint, model=model)
     subject = _first(_subject(workdir, split, loaded, seed, data, data_options), num_images)
     run = run_directory.RunDirectory(workdir)
-    _read(run.path / FILE_NAME)  # before hours of work
-    facts = _facts(run, checkpoint, seed, split)
-    show = functools.partial(Progress, show_bar=progress)
-    report = {}
+    records.read(run.path / records.FILE_NAME)  # before hours of work
+    facts = records.facts_of_run(run, checkpoint, seed, split)
+    report, show = {}, functools.partial(Progress, show_bar=progress)
     for name in SUITES if suite == ALL else (suite,):
         is_long = name == "adversarial" and num_images is None
         asked = _first(subject, min(NUM_ATTACKED, len(subject.split)) if is_long else None)
         try:
             if name == "calibration":
                 _check_calibrates(asked, split, is_other_data="dataset" in data_options)
-            part = _facts_of_images(asked) | facts | SUITES[name](asked, show)
+            report[name] = records.facts_of_images(asked) | facts | SUITES[name](asked, show)
+            records.add(name, report, subject, run)
         except errors.ConfigError as error:
             if suite != ALL:
                 raise
             _logger.warning("%s is left out: %s", name, error)
-            continue
-        report[name] = part
-        _record({name: part}, report, subject, run)
     return report
 
 
-def _record(
-    found: dict[str, Any],
-    report: dict[str, Any],
-    subject: Subject,
-    run: run_directory.RunDirectory,
-) -> None:
-    """Writes what was found beside what other suites have left, and draws the corruptions.
-
-    Args:
-      found: the part that is new.
-      report: it and those before it.
-      subject, run: what they are of.
-    """
-    path = run.path / FILE_NAME
-    lock = locks.acquire(path.with_name(".robustness.lock"), "workdir")
-    try:  # another process may have tried another suite meanwhile
-        run_directory.write_atomically(path, json.dumps(_read(path) | found, indent=2) + "\n")
-    finally:
-        lock.release()
-    if {"corruptions", "adversarial"} & set(found) and "corruptions" in report:
-        step = report["corruptions"]["step"]
-        caption = figures.describe_source(run=run.path.absolute().name, step=step)
-        figure = robustness_figure.draw_robustness(report, subject, caption=caption)
-        figures.save(figure, picture_path(run.path))
-
-
-def picture_path(workdir: pathlib.Path) -> pathlib.Path:
-    """Returns where the picture of a run is written."""
-    return workdir / "figures" / "robustness.png"
+def _check_options(suite: str, split: str, seed: int, options: Mapping[str, Any]) -> None:
+    choices.check("suite", suite)
+    choices.check("split", split)
+    corruptions.check_seed(seed)
+    if unknown := sorted(set(options) - _DATA_OPTIONS):
+        raise TypeError(f"evaluate_robustness() has no option {unknown[0]!r}")
 
 
 def _subject(
@@ -227,41 +190,3 @@ SUITES: dict[str, Callable[[Subject, Callable[..., Progress]], dict[str, Any]]] 
     "alphabets": alphabets.try_alphabets,
     "adversarial": attacks.try_attacks,
 }
-
-
-def _facts(
-    run: run_directory.RunDirectory, checkpoint: str, seed: int, split: str
-) -> dict[str, Any]:
-    versions = provenance.versions()
-    packages = {name: metadata.version(name) for name in ("scipy", "pillow")}
-    return {
-        "split": split,
-        "checkpoint": checkpoint,
-        "step": finished_runs.checkpoint_step(run, checkpoint),
-        "seed": seed,
-        "versions": versions | {"packages": versions["packages"] | packages},
-    }
-
-
-def _facts_of_images(subject: Subject) -> dict[str, Any]:
-    return {
-        "dataset": subject.dataset,
-        "num_images": len(subject.split),
-        "images_sha256": subject.split.sha256,
-    }
-
-
-def _read(path: pathlib.Path) -> dict[str, Any]:
-    """Returns what an earlier evaluation has left; {} if there is none.
-
-    Raises:
-      CorruptDataError: it cannot be understood.
-      DataNotFoundError: it cannot be read.
-    """
-    try:
-        with os_errors.reading(path, "See that you may read it."):
-            return bounded.checked_object(bounded.read_json(path)) if path.exists() else {}
-    except ValueError as error:
-        raise errors.CorruptDataError(
-            f"{path}: cannot be used ({error}). Move it away; it is written anew."
-        ) from error
