@@ -157,14 +157,14 @@ def _check_fields(fields: dict[str, Any], vary: dict[str, list[Any]]) -> None:
 
 def _check_settings_differ(runs: Sequence[PlannedRun]) -> None:
     """Checks that no two settings, of one seed, are the same under two names."""
-    seen: list[PlannedRun] = []
+    seen: dict[tuple[Any, ...], str] = {}
     for run in runs:
-        for other in seen:
-            if run.config.common_fields() == other.config.common_fields():
-                raise errors.ConfigError(
-                    "vary", f"{other.setting} and {run.setting} are the same; leave one out"
-                )
-        seen.append(run)
+        fields = tuple(run.config.common_fields().items())
+        if fields in seen:
+            raise errors.ConfigError(
+                "vary", f"{seen[fields]} and {run.setting} are the same; leave one out"
+            )
+        seen[fields] = run.setting
 
 
 def _check_goes_on(top: pathlib.Path, request: StudyRequest) -> None:
