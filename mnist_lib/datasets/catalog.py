@@ -139,7 +139,12 @@ QMNIST = DatasetInfo(
 
 
 def _emnist(
-    configuration: str, class_names: tuple[str, ...], num_train: int, num_test: int, **differing
+    configuration: str,
+    class_names: tuple[str, ...],
+    num_train: int,
+    num_test: int,
+    version: str = "3.1.0",
+    **differing,
 ) -> DatasetInfo:
     """Describes a part of EMNIST: Cohen, Afshar, Tapson and van Schaik, 2017.
 
@@ -149,7 +154,7 @@ def _emnist(
     kinds = ("train-images-idx3", "train-labels-idx1", "test-images-idx3", "test-labels-idx1")
     return DatasetInfo(
         name=f"emnist/{configuration}",
-        version="3.1.0",
+        version=version,
         url="https://biometrics.nist.gov/cs_links/EMNIST/",
         class_names=class_names,
         files=tuple(SourceFile(f"emnist-{configuration}-{kind}-ubyte.gz") for kind in kinds),
@@ -168,8 +173,8 @@ def _emnist(
 _CAPITALS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 EMNIST_PARTS = (
     _emnist("digits", _DIGITS, 240_000, 40_000),
-    # Small letters are in the class of their capital. TFDS reads less than the files hold.
-    _emnist("letters", _CAPITALS, 88_800, 14_800, num_in_files=(124_800, 20_800), first_label=1),
+    # Small letters are in the class of their capital. TFDS's version reads a part: letters_builder.
+    _emnist("letters", _CAPITALS, 124_800, 20_800, version="4.0.0", first_label=1),
     # Small letters have a class of their own where they look unlike their capital.
     _emnist("balanced", (*_DIGITS, *_CAPITALS, *"abdefghnqrt"), 112_800, 18_800),
     _emnist("mnist", _DIGITS, 60_000, 10_000),

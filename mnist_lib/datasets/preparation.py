@@ -239,6 +239,10 @@ def _builder(info: catalog.DatasetInfo, root: pathlib.Path):
         from mnist_lib.datasets import qmnist_builder
 
         return qmnist_builder.Qmnist(data_dir=root)
+    if info.name == "emnist/letters":
+        from mnist_lib.datasets import letters_builder
+
+        return letters_builder.Letters(data_dir=root)
     import tensorflow_datasets as tfds
 
     return tfds.builder(f"{info.name}:{info.version}", data_dir=root)
