@@ -12,7 +12,7 @@ from mnist_lib.datasets import catalog
 _NAME = "emnist/letters"
 
 
-class Letters(tfds.image_classification.EMNIST, skip_registration=True):
+class Letters(tfds.image_classification.EMNIST, skip_registration=True):  # type: ignore[call-arg]
     """`emnist/letters`, 124,800 and 20,800 of them, under a version that TFDS does not have.
 
     TFDS's own 3.1.0 reads the first 88,800 and 14,800, which are the counts of the paper
@@ -22,7 +22,7 @@ class Letters(tfds.image_classification.EMNIST, skip_registration=True):
 
     name = "emnist"
     VERSION = tfds.core.Version(catalog.dataset_info(_NAME).version)
-    BUILDER_CONFIGS: ClassVar = []  # TFDS's letters are among those that are inherited
+    BUILDER_CONFIGS: ClassVar[list] = []  # TFDS's letters are among those that are inherited
 
     def __init__(self, **options):
         info = catalog.dataset_info(_NAME)
