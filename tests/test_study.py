@@ -381,15 +381,37 @@ def test_a_signal_stops_what_runs_and_starts_nothing_more(tmp_path):
     assert [_num_begun(run) for run in (planned[0], waiting, planned[3])] == [1, 2, 1]
 
 
-def test_a_study_that_another_process_works_on_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("held", "share"),
+    [
+        (".lock", shares.RunShare()),
+        (".lock", shares.RunShare(1, 3)),
+        (".lock-2-of-3", shares.RunShare()),
+        (".lock-2-of-3", shares.RunShare(2, 3)),
+        (".lock-2-of-3", shares.RunShare(0, 4)),
+    ],
+)
+def test_a_study_that_another_process_works_on_is_refused(tmp_path, held, share):
     planned = _plan(tmp_path)
-    lock = locks.acquire(tmp_path / ".lock", "workdir")
+    how = _how(tmp_path, share=share)
+    lock = locks.acquire(tmp_path / held, "workdir")
     try:
         with pytest.raises(errors.OutputError, match="another process works on this study"):
-            run_processes.run_all(planned, tmp_path, _how(tmp_path), _request())
+            run_processes.run_all(planned, tmp_path, how, _request())
     finally:
         lock.release()
     assert not any(run.path.exists() for run in planned)
+
+
+def test_tasks_of_one_array_work_at_once(tmp_path):
+    planned = _plan(tmp_path)
+    lock = locks.acquire(tmp_path / ".lock-1-of-2", "workdir")
+    try:
+        how = _how(tmp_path, share=shares.RunShare(0, 2))
+        run_processes.run_all(planned, tmp_path, how, _request())
+    finally:
+        lock.release()
+    assert [run.is_finished for run in planned] == [True, False, True, False]
 
 
 ARRAY = {"ID": "7", "MIN": "3", "STEP": "2", "COUNT": "4", "MAX": "9"}

@@ -21,6 +21,7 @@ from mnist_lib.studies.shares import RunShare
 
 _LOOK_SECONDS = 0.05
 _SECONDS_TO_END = 90.0  # in which a run that is told to stop saves what it has
+_SECONDS_TO_LOOK = 5.0  # another task may look at the same lock
 _ANOTHER = "Pass another --workdir."
 
 
@@ -155,17 +156,25 @@ def _send(process: process_starter.Process, number: int) -> None:
 
 @contextlib.contextmanager
 def _held(workdir: pathlib.Path, share: RunShare) -> Iterator[None]:
-    """Makes the folder of a study and holds it, or a share of it."""
-    name = ".lock" if share.count == 1 else f".lock-{share.index}-of-{share.count}"
+    """Makes the folder of a study and holds it, or a share of it.
+
+    Tasks of one array work on it at once. Whoever else does, with the whole or with shares of
+    another size, would meet the same runs: each takes its lock first and then looks for others',
+    so that of two that begin at the same moment one sees the other, or both do.
+    """
+    ours = ".lock" if share.count == 1 else f".lock-{share.index}-of-{share.count}"
     with os_errors.writing(workdir, _ANOTHER):
         workdir.mkdir(parents=True, exist_ok=True)
-    try:
-        lock = locks.acquire(workdir / name, "workdir", timeout=0)
-    except filelock.Timeout as error:
-        raise errors.OutputError(
-            f"{workdir}: another process works on this study. Wait for it, or stop it."
-        ) from error
-    try:
+    with contextlib.ExitStack() as stack:
+        try:
+            lock = locks.acquire(workdir / ours, "workdir", timeout=0)
+            stack.callback(lock.release)
+            for path in workdir.glob(".lock*"):
+                of_our_array = share.count > 1 and path.match(f".lock-*-of-{share.count}")
+                if path.name != ours and not of_our_array:
+                    locks.acquire(path, "workdir", timeout=_SECONDS_TO_LOOK).release()
+        except filelock.Timeout as error:
+            raise errors.OutputError(
+                f"{workdir}: another process works on this study. Wait for it, or stop it."
+            ) from error
         yield
-    finally:
-        lock.release()
