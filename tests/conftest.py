@@ -4,7 +4,11 @@ import dataclasses
 import os
 import pathlib
 import shutil
+import signal
 
+# A shell has what it starts in the background ignore SIGINT, and what tests start would, too.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import filelock

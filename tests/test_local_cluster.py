@@ -134,6 +134,11 @@ _LAUNCH = (
     "import sys; from mnist_lib.distribution import local_cluster; "
     "sys.exit(local_cluster.run_workers(sys.argv[2:], 2, seconds_to_end=float(sys.argv[1])))"
 )
+# As where other work keeps the launcher from going on.
+_SLOW_THREADS = (
+    "import threading, time; start = threading.Thread.start; "
+    "threading.Thread.start = lambda thread: (time.sleep(2), start(thread)); "
+)
 # Says when it is there, and what it gets; `{on_signal}` then decides.
 _TOLD = """
 import os, pathlib, signal, sys, time
@@ -157,11 +162,17 @@ def launched(tmp_path):
     folder = tmp_path / "told"
     folder.mkdir()
 
-    def launch(on_signal: str, *, seconds_to_end: float = 60, command: tuple[str, ...] = ()):
+    def launch(
+        on_signal: str,
+        *,
+        seconds_to_end: float = 60,
+        command: tuple[str, ...] = (),
+        before: str = "",
+    ):
         script = _script(tmp_path, _TOLD.format(on_signal=on_signal))
         arguments = [str(seconds_to_end), *command, *([] if command else [script]), str(folder)]
         process = subprocess.Popen(
-            [sys.executable, "-c", _LAUNCH, *arguments],
+            [sys.executable, "-c", before + _LAUNCH, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -217,6 +228,14 @@ def test_workers_of_a_killed_launcher_are_asked_to_stop(launched):
 
 def test_workers_of_a_killed_launcher_that_do_not_stop_are_killed(launched):
     process, folder = launched("pass", seconds_to_end=0.5)
+    process.kill()
+    process.wait()
+    _until(lambda: _are_gone(folder))
+    assert _told(folder) == ["SIGTERM", "SIGTERM"]
+
+
+def test_a_launcher_that_is_killed_as_soon_as_workers_are_there_leaves_none(launched):
+    process, folder = launched("sys.exit(75)", before=_SLOW_THREADS)
     process.kill()
     process.wait()
     _until(lambda: _are_gone(folder))

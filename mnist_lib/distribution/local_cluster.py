@@ -66,8 +66,7 @@ def run_workers(command: Sequence[str], num_workers: int, *, seconds_to_end: flo
             config = json.dumps({"cluster": cluster, "task": task})
             if signals:
                 break
-            workers.append(stack.enter_context(_worker(index, program, config)))
-            guard.add(workers[-1].process.pid)
+            workers.append(stack.enter_context(_worker(index, program, config, guard)))
             if signals:  # while it was not yet in the list
                 workers[-1].send(signals[-1])
         code = _wait(workers, seconds_to_end, signals, guard)
@@ -82,7 +81,7 @@ def run_workers(command: Sequence[str], num_workers: int, *, seconds_to_end: flo
 class _Worker:
     """A process and the threads that pass its output on."""
 
-    def __init__(self, index: int, program: list[str], tf_config: str):
+    def __init__(self, index: int, program: list[str], tf_config: str, guard: orphans.Guard):
         self.index = index
         try:
             self.process = subprocess.Popen(
@@ -99,6 +98,7 @@ class _Worker:
             raise errors.ConfigError(
                 "command", f"{program[0]} cannot be started ({error.strerror})"
             ) from error
+        guard.add(self.process.pid)  # before anything else, in which this process may be killed
         pipes = ((self.process.stdout, sys.stdout), (self.process.stderr, sys.stderr))
         self._threads = [
             threading.Thread(target=_pass_on, args=(pipe, f"[worker {index}] ", stream))
@@ -125,8 +125,10 @@ class _Worker:
 
 
 @contextlib.contextmanager
-def _worker(index: int, program: list[str], tf_config: str) -> Iterator[_Worker]:
-    worker = _Worker(index, program, tf_config)
+def _worker(
+    index: int, program: list[str], tf_config: str, guard: orphans.Guard
+) -> Iterator[_Worker]:
+    worker = _Worker(index, program, tf_config, guard)
     try:
         yield worker
     finally:
