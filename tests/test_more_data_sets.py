@@ -1,5 +1,6 @@
 """EMNIST and QMNIST, in small files of exactly their formats: nobody here has the real ones."""
 
+import concurrent.futures
 import dataclasses
 import gzip
 import hashlib
@@ -12,6 +13,7 @@ import pytest
 from tensorflow_datasets.image_classification import mnist as tfds_mnist
 
 import mnist_lib
+from mnist_lib import locks
 from mnist_lib.datasets import (
     archives,
     catalog,
@@ -99,7 +101,7 @@ def test_letters_are_upright_and_counted_from_0(letters_dir):
     first = np.flatnonzero(data.test.numbers == 7)
     np.testing.assert_array_equal(data.test.images[first[0], ..., 0], TEST[0][7])
     beside = {path.name for path in letters_dir.iterdir()}
-    assert beside == {"emnist", ".emnist-4.0.0.lock"}
+    assert beside == {"emnist", ".emnist.lock"}
 
 
 def test_26_classes_go_all_the_way(letters_dir, tmp_path):
@@ -144,6 +146,23 @@ def test_26_classes_go_all_the_way(letters_dir, tmp_path):
     compared = compare.compare_runs(runs)
     assert compared.dataset == "emnist/letters"
     assert compared.runs[0].undisputed is None
+
+
+def test_parts_of_emnist_wait_for_each_other(letters, tmp_path):
+    """They share an archive and the folder in which they are built, whatever their versions."""
+    lock = locks.acquire(tmp_path / ".emnist.lock", "data_dir")
+    info, _ = letters
+    for part in (info, catalog.CATALOG["emnist/digits"]):
+        preparing = preparation._preparation_lock(tmp_path, part)
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            entered = pool.submit(preparing.__enter__)
+            with pytest.raises(TimeoutError):
+                entered.result(timeout=0.5)
+            lock.release()
+            entered.result(timeout=60)
+            preparing.__exit__(None, None, None)
+        lock = locks.acquire(tmp_path / ".emnist.lock", "data_dir")
+    lock.release()
 
 
 def _as_files(folder, pack):

@@ -19,7 +19,7 @@ import tensorflow as tf
 import mnist_lib
 from mnist_lib import errors, files, os_errors, paths
 from mnist_lib.commands import train
-from mnist_lib.datasets import catalog, preparation
+from mnist_lib.datasets import preparation
 from mnist_lib.distribution import clusters
 from mnist_lib.runs import checkpoints, run_directory
 
@@ -212,7 +212,7 @@ def test_what_belongs_to_others_is_named_with_the_cause(nobody, open_folder):
         data / "dataset_info.json",
         open_folder / "originals/train-images-idx3-ubyte.gz",
         open_folder / "locked/.lock",
-        open_folder / f"locked/.synthetic_digits-{catalog.SYNTHETIC_DIGITS.version}.lock",
+        open_folder / "locked/.synthetic_digits.lock",
     ]
     for name in ("train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
         (open_folder / f"originals/{name}-ubyte.gz").write_bytes(b"x")

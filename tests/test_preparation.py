@@ -255,16 +255,19 @@ def test_nothing_is_left_beside_what_was_prepared(tmp_path, monkeypatch):
     (data / ".unpacked-synthetic_digits-killed" / "tmp12345tfds").mkdir(parents=True)
     (data / ".unpacked-synthetic_digits-link").symlink_to(outside)
     (data / ".unpacked-mnist-of_another").mkdir()
+    at_work = data / "synthetic_digits" / "incomplete.ABC123_1.0.0"  # as TFDS names what it builds
+    at_work.mkdir(parents=True)
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     prepared = mnist_lib.prepare_dataset("synthetic_digits", data_dir=data)
     assert list(temporary.iterdir()) == []
     assert tempfile.tempdir == str(temporary)
     assert {path.name for path in data.iterdir()} == {
         "synthetic_digits",
-        ".synthetic_digits-1.0.0.lock",
+        ".synthetic_digits.lock",
         ".unpacked-mnist-of_another",
     }
     assert (outside / "kept").exists()
+    assert at_work.exists()
     noted = json.loads((prepared.directory / "content_sha256.json").read_text())
     assert set(noted) == {"train", "test"}
     copies = list((prepared.directory / "decoded").iterdir())
@@ -272,7 +275,7 @@ def test_nothing_is_left_beside_what_was_prepared(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("forty_digits")
-@pytest.mark.parametrize("name", [".synthetic_digits-1.0.0.lock", "synthetic_digits", "decoded"])
+@pytest.mark.parametrize("name", [".synthetic_digits.lock", "synthetic_digits", "decoded"])
 def test_nothing_is_written_through_a_link(tmp_path, name):
     data, outside = tmp_path / "data", tmp_path / "outside"
     data.mkdir()

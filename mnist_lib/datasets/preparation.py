@@ -150,7 +150,7 @@ def _preparation_lock(root: pathlib.Path, info: catalog.DatasetInfo) -> Iterator
     """Lets one process at a time prepare `info`, or another of its family; the others wait."""
     with os_errors.writing(root, "Pass a writable --data_dir."):
         root.mkdir(parents=True, exist_ok=True)
-    path = root / f".{info.family}-{info.version}.lock"
+    path = root / f".{info.family}.lock"  # for all versions: they share an archive
     folders = (info.family, info.name, f"{info.name}/{info.version}")
     written = (path, *(root / name for name in folders))
     for link in (*written, root / "downloads", root / "downloads" / info.family):
@@ -186,10 +186,7 @@ def _build_with_tfds(
     progress = Progress(num_images, description=f"Preparing {info.name}")
     try:
         # What a killed process has left; the lock says that nobody else is at work.
-        for left_over in (
-            *root.glob(f"{unpacked_prefix}*"),
-            *root.glob(f"{info.name}/incomplete.*_{info.version}"),
-        ):
+        for left_over in root.glob(f"{unpacked_prefix}*"):
             if left_over.is_dir() and not left_over.is_symlink():
                 shutil.rmtree(left_over)
             else:
