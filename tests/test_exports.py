@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import itertools
 import json
 import os
 import pathlib
@@ -185,10 +186,19 @@ def test_all_models_activations_and_other_shapes_in_every_format(tmp_path):
 
 def test_precisions_that_runtimes_lack_become_float32(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (40, 28, 28)).astype(np.uint8)
-    for precision in ("bfloat16", "float16"):
-        model = served_model(
-            mnist_lib.build_model("lenet5", activation="maxout", mixed_precision=precision)
-        )
+    for precision, num_members in (
+        ("bfloat16", 0),
+        ("float16", 0),
+        ("bfloat16", 2),
+        ("float16", 2),
+    ):
+        built = [
+            mnist_lib.build_model(
+                "lenet5", activation="maxout", mixed_precision=precision, seed=seed
+            )
+            for seed in range(max(num_members, 1))
+        ]
+        model = served_model(ensembles.build(built) if num_members else built[0])
         assert model.precision == precision
         expected = probabilities_of(model.model, images)
         for module, name in ((litert, "a.tflite"), (onnx_file, "a.onnx")):

@@ -23,9 +23,18 @@ def in_float32(model: keras.Model, instead_of: Collection[str]) -> keras.Model:
     Raises:
       ConfigError: as for `with_plain_layers`.
     """
-    if any(layer.compute_dtype in instead_of for layer in model.layers):
+    if any(layer.compute_dtype in instead_of for layer in layers_within(model)):
         return with_plain_layers(model, dtype="float32")
     return model
+
+
+def layers_within(model: keras.Model) -> Iterator[keras.Layer]:
+    """Yields the layers of a model and, in the place of models within it, theirs."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from layers_within(layer)
+        else:
+            yield layer
 
 
 def with_plain_layers(

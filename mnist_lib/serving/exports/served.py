@@ -12,6 +12,7 @@ from mnist_lib import choices, errors
 from mnist_lib.inspection import predictions
 from mnist_lib.runs import finished_runs, run_directory
 from mnist_lib.runs.config import TrainConfig
+from mnist_lib.serving.exports import plain_layers
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -55,7 +56,8 @@ class ServedModel:
     @property
     def precision(self) -> str:
         """What its layers compute in: `"float32"`, or that of those which do not."""
-        used = {layer.compute_dtype for layer in self.model.layers if layer.count_params()}
+        within = plain_layers.layers_within(self.model)
+        used = {layer.compute_dtype for layer in within if layer.count_params()}
         return next(iter(sorted(used - {"float32"})), "float32")
 
     @property
