@@ -247,3 +247,23 @@ def test_runs_of_different_kinds_make_no_ensemble(folder, small_dataset):
     with pytest.raises(errors.ConfigError, match="is of small, and the others of other"):
         ensemble.make("linear", [folder / "seed-0"], folder / "none", data=other)
     assert not (folder / "none").exists()
+
+
+@pytest.mark.parametrize("fact", ["class_names", "validation_sha256"])
+def test_runs_on_other_data_make_no_ensemble(folder, small_dataset, tmp_path, fact):
+    """Of other images held out, on which it is not known whether the first was trained."""
+    names = [str(number) for number in range(10)]
+    validation = small_dataset.validation
+    if fact == "class_names":
+        names = names[::-1]
+    else:
+        validation = validation.take(np.arange(50))
+    other = mnist_lib.ImageDataset(
+        "small", small_dataset.train, validation, small_dataset.test, class_names=tuple(names)
+    )
+    mnist_lib.train_and_evaluate(CONFIG, tmp_path / "other", data=other)
+    with pytest.raises(errors.ConfigError, match=f"other has {fact} .*on the same data"):
+        ensemble.make(
+            "linear", [folder / "seed-0", tmp_path / "other"], tmp_path / "none", data=small_dataset
+        )
+    assert not (tmp_path / "none").exists()

@@ -348,6 +348,22 @@ def test_data_sets_without_a_class_of_the_run_are_unknown_to_it(
     }
 
 
+def test_images_of_another_shape_are_calibrated_and_attacked(tmp_path, caplog):
+    def split(name, count):
+        rng = np.random.default_rng(count)
+        images = rng.integers(0, 256, (count, 12, 14, 3)).astype(np.uint8)
+        return mnist_lib.Split(name, images, (np.arange(count) % 3).astype(np.int32))
+
+    own = mnist_lib.ImageDataset(
+        "own", split("train", 96), split("validation", 30), split("test", 33), class_names="abc"
+    )
+    mnist_lib.train_and_evaluate(CONFIG, tmp_path / "run", data=own)
+    found = suites.evaluate_robustness(tmp_path / "run", data=own)
+    assert list(found) == ["calibration", "adversarial"]
+    for name in ("corruptions", "alphabets"):
+        assert f"{name} is left out: images: are uint8 [33, 12, 14, 3]; uint8 [N, 28" in caplog.text
+
+
 def test_what_cannot_be_tried_is_refused_or_left_out(
     run, small_dataset, tmp_path, caplog, monkeypatch
 ):
@@ -384,6 +400,9 @@ def test_what_cannot_be_tried_is_refused_or_left_out(
         errors.ConfigError, match=r"suite: calibration fits .* and the run has held"
     ):
         evaluate(path, data, suite="calibration")
+    # It was trained on these: another choice of images is held out of what is passed.
+    with pytest.raises(errors.ConfigError, match="data: has other validation images than the run"):
+        evaluate(path, suite="calibration")
     assert not (path / records.FILE_NAME).exists()
     few = {name: suites.SUITES[name] for name in ("calibration", "alphabets")}
     monkeypatch.setattr(suites, "SUITES", few)

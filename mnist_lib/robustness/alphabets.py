@@ -18,6 +18,7 @@ from mnist_lib.robustness import exact_images, subjects
 # Those of whose classes a run has none are unknown to it.
 _DATASETS = ("emnist/letters", "kmnist", "fashion_mnist", "mnist")
 _MIDDLE, _DEVIATION = 128, 64  # of normal noise
+_BLOCK = 500  # images whose noise is made at once: 31 kB each on the way
 _logger = logging.getLogger(__name__)
 
 
@@ -42,10 +43,16 @@ def noise_images(images: np.ndarray, seed: int) -> dict[str, np.ndarray]:
       `uniform_noise`; `gaussian_noise`, of mean 128 and standard deviation 64; and
       `permuted_pixels`, each image's own in an order of its own. uint8 `[N, 28, 28, 1]`.
     """
+    starts = range(0, max(len(images), 1), _BLOCK)
+    blocks = [_noise_block(images[start : start + _BLOCK], start, seed) for start in starts]
+    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+
+
+def _noise_block(images: np.ndarray, first_index: int, seed: int) -> dict[str, np.ndarray]:
     count, size = len(images), exact_images.SIZE**2
 
     def words(stream: str, num_words: int) -> np.ndarray:
-        return exact_images.random_words(seed, stream, 0, count, num_words)
+        return exact_images.random_words(seed, stream, first_index, count, num_words)
 
     few = exact_images.WORDS_FOR_PIXELS
     normal = exact_images.pixel_normal(words("gaussian", few)) * _DEVIATION
@@ -69,7 +76,11 @@ def try_alphabets(subject: subjects.Subject, show: Callable[..., Progress]) -> d
     Args:
       subject: the model and its images.
       show: makes a `Progress` of its arguments.
+
+    Raises:
+      ConfigError: its images are not uint8 `[N, 28, 28, 1]`.
     """
+    exact_images.check_images(subject.split.images)
     known = separation.log_odds(subject.clean_logits)
     skipped: dict[str, str] = {}
     # What a run is asked of may be another data set than its own.

@@ -85,7 +85,7 @@ def corrupt(
     choices.check("corruption", name, CORRUPTIONS)
     if strength not in range(1, NUM_STRENGTHS + 1):
         raise errors.ConfigError("strength", f"{strength} is not from 1 to {NUM_STRENGTHS}")
-    check_images(images)
+    exact_images.check_images(images)
     check_seed(seed)
     corruption = CORRUPTIONS[name]
     level = corruption.levels[strength - 1]
@@ -98,18 +98,6 @@ def corrupt(
         drawn = corruption.draw(block, words, level)
         corrupted[start : start + len(block), :, :, 0] = np.clip(drawn, 0, 255)
     return corrupted
-
-
-def check_images(images: np.ndarray) -> None:
-    """Checks that images are of the kind that is corrupted.
-
-    Raises:
-      ConfigError: they are not uint8 `[N, 28, 28, 1]`.
-    """
-    if images.dtype != np.uint8 or images.shape[1:] != (exact_images.SIZE, exact_images.SIZE, 1):
-        raise errors.ConfigError(
-            "images", f"are {images.dtype} {list(images.shape)}; uint8 [N, 28, 28, 1] are needed"
-        )
 
 
 def check_seed(seed: int) -> None:
@@ -128,8 +116,12 @@ def try_corruptions(subject: subjects.Subject, show: Callable[..., Progress]) ->
     Args:
       subject: the model and its images.
       show: makes a `Progress` of its arguments.
+
+    Raises:
+      ConfigError: its images are not uint8 `[N, 28, 28, 1]`.
     """
     images = subject.split.images
+    exact_images.check_images(images)
     rows: list[dict[str, Any]] = []
     bar = show(len(CORRUPTIONS) * NUM_STRENGTHS, description="corruptions", unit="set")
     for name in CORRUPTIONS:

@@ -15,12 +15,26 @@ import math
 import numpy as np
 from scipy import ndimage, special
 
+from mnist_lib import errors
+
 SIZE = 28
 PIXEL = 256  # units of a coordinate
 WEIGHT = 65_536  # units of a sine or of the tip of a kernel
 NUM_DIRECTIONS = 64
 # Of `uniform16` there are four in a word, so that these are enough for a number a pixel.
 WORDS_FOR_PIXELS = SIZE * SIZE // 4
+
+
+def check_images(images: np.ndarray) -> None:
+    """Checks that images are of the kind that is corrupted and imitated.
+
+    Raises:
+      ConfigError: they are not uint8 `[N, 28, 28, 1]`.
+    """
+    if images.dtype != np.uint8 or images.shape[1:] != (SIZE, SIZE, 1):
+        raise errors.ConfigError(
+            "images", f"are {images.dtype} {list(images.shape)}; uint8 [N, 28, 28, 1] are needed"
+        )
 
 
 def random_words(

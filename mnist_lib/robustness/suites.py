@@ -59,8 +59,9 @@ def evaluate_robustness(
       A part for each suite, as JSON takes it. What `"all"` cannot try is left out, and logged.
 
     Raises:
-      ConfigError: the images are not uint8 `[N, 28, 28, 1]`, or too few; the suite is
-        `"calibration"`, and there are no validation images, or `split` is another than test; it is
+      ConfigError: there are too few images; the suite is `"corruptions"` or `"alphabets"`, and
+        they are not uint8 `[N, 28, 28, 1]`; it is `"calibration"`, and there are no validation
+        images, or others than the run has held out, or `split` is another than test; it is
         `"adversarial"`, and the model does not begin by dividing its image by 255.
       CorruptDataError: `robustness.json` is there and cannot be understood.
       TypeError: there is no such option.
@@ -78,7 +79,7 @@ def evaluate_robustness(
         asked = _first(subject, min(NUM_ATTACKED, len(subject.split)) if is_long else None)
         try:
             if name == "calibration":
-                _check_calibrates(asked, split, is_other_data="dataset" in data_options)
+                _check_calibrates(asked, split, run, is_other_data="dataset" in data_options)
             report[name] = records.facts_of_images(asked) | facts | SUITES[name](asked, show)
             records.add(name, report, subject, run)
         except errors.ConfigError as error:
@@ -118,7 +119,6 @@ def _subject(
         raise errors.ConfigError(
             "split", f"{data.name} has no {split} images (validation_size is 0)"
         )
-    corruptions.check_images(images.images)
     model = loaded()
     return Subject(
         model=model,
@@ -160,7 +160,9 @@ def _first(subject: Subject, count: int | None) -> Subject:
     return dataclasses.replace(subject, split=chosen)
 
 
-def _check_calibrates(subject: Subject, split: str, *, is_other_data: bool) -> None:
+def _check_calibrates(
+    subject: Subject, split: str, run: run_directory.RunDirectory, *, is_other_data: bool
+) -> None:
     """Checks that there are images on which nothing was trained and nothing is reported.
 
     Raises:
@@ -180,6 +182,13 @@ def _check_calibrates(subject: Subject, split: str, *, is_other_data: bool) -> N
             "suite",
             "calibration fits a temperature on validation images, and the run has held none out "
             "(validation_size is 0); train one that does, --validation_size=5000",
+        )
+    held_out = run.first_facts().get("validation_sha256")
+    if held_out not in (None, subject.validation.sha256):
+        raise errors.ConfigError(
+            "data",
+            f"has other validation images than the run has held out ({held_out}): it may have been "
+            "trained on these; pass the run's own",
         )
 
 

@@ -20,6 +20,8 @@ from mnist_lib.runs.config import TrainConfig
 from mnist_lib.studies import study_results
 from mnist_lib.training.metrics import EvalMetrics
 
+# What the facts of all members must agree in, where they have it.
+_ALIKE = ("class_names", "image_shape", "validation_sha256", "test_sha256")
 _MOST_CHOICES = 200
 _AT_ONCE = 10  # choices, whose probabilities are in memory together
 
@@ -106,6 +108,7 @@ def make(
     config = finished_runs.load_config(runs[0])
     data = data or finished_runs.load_data_of(first, config, data_options)
     results = [_results(path, data) for path in runs]
+    _check_alike(first, runs)
     members = tuple(
         ensembles.EnsembleMember(path, one["step"]) for path, one in zip(runs, results, strict=True)
     )
@@ -189,6 +192,26 @@ def _results(path: pathlib.Path, data: ImageDataset) -> dict[str, Any]:
     if (name := run.first_facts().get("dataset", data.name)) != data.name:
         raise errors.ConfigError("run", f"{path} is of {name}, and the others of {data.name}")
     return results
+
+
+def _check_alike(first: run_directory.RunDirectory, paths: Sequence[pathlib.Path]) -> None:
+    """Checks that runs tell the same classes apart, and that no run was trained on what another
+    has held out or is tested on.
+
+    Raises:
+      ConfigError: names what differs.
+    """
+    expected = first.first_facts()
+    for path in paths:
+        found = run_directory.RunDirectory(path).first_facts()
+        for fact in _ALIKE:
+            values = expected.get(fact), found.get(fact)
+            if None not in values and values[0] != values[1]:
+                raise errors.ConfigError(
+                    "run",
+                    f"{path} has {fact} {values[1]}, and {first.path} {values[0]}; "
+                    "an ensemble is of runs on the same data",
+                )
 
 
 def _facts(first: dict[str, Any]) -> dict[str, Any]:

@@ -177,11 +177,11 @@ def paired_differences(
             return []
         each = [one - other for one, other in pairs]
         found.append((first, second, standard_statistics.fmean(each), *_t_test(each)))
-    p_values = [p for *_, p in found if p is not None]
-    corrected = iter(statistics.holm(p_values))
+    # A pair without a test counts, too: how many there are is not for the data to say.
+    corrected = statistics.holm([1.0 if p is None else p for *_, p in found])
     return [
-        SettingDifference(split, *one, None if one[-1] is None else next(corrected))
-        for one in found
+        SettingDifference(split, *one, None if one[-1] is None else p)
+        for one, p in zip(found, corrected, strict=True)
     ]
 
 
