@@ -15,7 +15,7 @@ from mnist_lib import errors
 from mnist_lib.robustness import suites
 from mnist_lib.runs import ensembles, overview, run_directory
 from mnist_lib.serving.exports import plain_layers
-from mnist_lib.studies import compare, ensemble, study_tables
+from mnist_lib.studies import compare, ensemble, ensemble_sizes, study_tables
 
 metrics = pytest.importorskip("sklearn.metrics")
 
@@ -193,13 +193,13 @@ def test_of_many_choices_as_many_are_drawn_again_and_again_the_same():
     labels = rng.integers(0, 10, 50)
     probabilities = rng.dirichlet(np.ones(10), (12, 50))
     probabilities[:, np.arange(50), labels] += 0.1
-    sizes = list(ensemble.accuracies_by_size(probabilities, labels))
+    sizes = list(ensemble_sizes.accuracies_by_size(probabilities, labels))
     assert [(one.num_choices, one.is_complete) for one in sizes] == [
         *((12, True), (66, True), (200, False), (200, False), (200, False), (200, False)),
         *((200, False), (200, False), (200, False), (66, True), (12, True), (1, True)),
     ]
-    assert sizes == list(ensemble.accuracies_by_size(probabilities, labels))
-    other = list(ensemble.accuracies_by_size(probabilities, labels, seed=1))
+    assert sizes == list(ensemble_sizes.accuracies_by_size(probabilities, labels))
+    other = list(ensemble_sizes.accuracies_by_size(probabilities, labels, seed=1))
     assert other[1] == sizes[1]
     assert other[5] != sizes[5]
     assert sizes[5].mean == pytest.approx(other[5].mean, abs=0.02)

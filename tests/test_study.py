@@ -414,6 +414,21 @@ def test_tasks_of_one_array_work_at_once(tmp_path):
     assert [run.is_finished for run in planned] == [True, False, True, False]
 
 
+def test_one_process_makes_what_is_of_all_runs(tmp_path):
+    with study.held_afterwards(tmp_path, is_shared=False) as is_held:
+        assert is_held
+        with study.held_afterwards(tmp_path, is_shared=True) as is_ours:
+            assert not is_ours
+        with (
+            pytest.raises(errors.OutputError, match="another process makes ensembles"),
+            study.held_afterwards(tmp_path, is_shared=False),
+        ):
+            pass
+        run_processes.run_all(_plan(tmp_path), tmp_path, _how(tmp_path), _request())
+    with study.held_afterwards(tmp_path, is_shared=True) as is_held:
+        assert is_held
+
+
 ARRAY = {"ID": "7", "MIN": "3", "STEP": "2", "COUNT": "4", "MAX": "9"}
 
 

@@ -122,12 +122,16 @@ def _study() -> None:
 
         study_tables.print_study(results, os.fspath(workdir))
     startup.start_tensorflow(report_devices=False)
-    study.draw(results, workdir / study.PICTURE_NAME)
-    more: dict[str, Any] = {}
-    if FLAGS.ensemble:
-        more["ensembles"] = list(map(dataclasses.asdict, _ensembles(planned)))
-    if FLAGS.suspects:
-        more["suspects"] = [report.to_dict() for report in _suspects(planned)]
+    with study.held_afterwards(workdir, is_shared=share.count > 1) as is_ours:
+        if not is_ours:
+            print("Another task makes the picture, and what else is asked for.")
+            return
+        study.draw(results, workdir / study.PICTURE_NAME)
+        more: dict[str, Any] = {}
+        if FLAGS.ensemble:
+            more["ensembles"] = list(map(dataclasses.asdict, _ensembles(planned)))
+        if FLAGS.suspects:
+            more["suspects"] = [report.to_dict() for report in _suspects(planned)]
     if FLAGS.json:
         print(json.dumps(results.to_dict() | more, indent=2))
 

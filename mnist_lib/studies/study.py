@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import pathlib
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from mnist_lib import choices, progress
+import filelock
+
+from mnist_lib import choices, errors, locks, progress
 from mnist_lib.runs import overview, run_directory
 from mnist_lib.runs.config import TrainConfig
 from mnist_lib.studies import process_starter, requests, run_processes, study_results
 from mnist_lib.studies.plan import PlannedRun
 
 FILE_NAME, PICTURE_NAME = "study.json", "study.png"
+_AFTERWARDS = ".after.lock"
 _MOST_ROWS = 200
 
 
@@ -42,6 +46,36 @@ def finish(
     text = json.dumps(results.to_dict(), indent=2) + "\n"
     run_directory.write_atomically(workdir / FILE_NAME, text)
     return results
+
+
+@contextlib.contextmanager
+def held_afterwards(workdir: pathlib.Path, *, is_shared: bool) -> Iterator[bool]:
+    """Holds a study whose runs are finished, for what is made of them all.
+
+    Args:
+      workdir: the folder of the study.
+      is_shared: whether other tasks of an array may be at it.
+
+    Yields:
+      Whether it is held; False: another task makes the same.
+
+    Raises:
+      OutputError: another process is at it, and it is no task of ours.
+    """
+    try:
+        lock = locks.acquire(workdir / _AFTERWARDS, "workdir", timeout=0)
+    except filelock.Timeout as error:
+        if not is_shared:
+            raise errors.OutputError(
+                f"{workdir}: another process makes ensembles or looks for suspects of this study. "
+                "Wait for it, or stop it."
+            ) from error
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
 
 
 def draw(results: study_results.StudyResults, path: pathlib.Path) -> None:
