@@ -1,4 +1,4 @@
-"""All of EMNIST's letters as a TFDS builder: that of TFDS 4.9.10 stops at the first of them."""
+"""All of EMNIST's letters as a TFDS builder: that of TFDS 4.9.10 reads a part of them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ _NAME = "emnist/letters"
 class Letters(tfds.image_classification.EMNIST, skip_registration=True):  # type: ignore[call-arg]
     """`emnist/letters`, 124,800 and 20,800 of them, under a version that TFDS does not have.
 
-    TFDS's own 3.1.0 reads the first 88,800 and 14,800, which are the counts of the paper
-    (Cohen, Afshar, Tapson and van Schaik 2017), out of files with more; where those are in the
-    order of the alphabet the last letters are missing.
+    TFDS's own 3.1.0 reads the first 88,800 and 14,800 out of files with more; where those are in
+    the order of the alphabet the last letters are missing.
     """
 
     name = "emnist"
