@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import mnist_lib
-from benchmarks import arrays, contenders, turns
+from benchmarks import arrays, contenders, turns, workers
 from benchmarks.tasks import Task
 from mnist_lib import errors
 
@@ -50,7 +51,8 @@ def compare(
     _check_within_epoch(steps, batch_size)
     with arrays.exported(data_options or {}) as (path, data):
         tasks = {name: Task(name, model, batch_size, path) for name in names}
-        results = turns.take_turns(tasks, num_rounds, steps)
+        take_turns = functools.partial(turns.take_turns, tasks, num_rounds, steps)
+        results = workers.again_if_a_peer_crashes(take_turns)
     check_learned({name: result["loss"] for name, result in results.items()})
     for name, result in results.items():
         result["description"] = contenders.CONTENDERS[name].description

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import statistics
 from collections.abc import Sequence
@@ -59,7 +60,8 @@ def measure_time_to_accuracy(
     with arrays.exported(data_options or {}) as (path, data):
         for seed in range(num_rounds):
             plans = make_plans(recipe_names, peers, path, data["num_train"], max_epochs, seed)
-            for name, run in _train_in_turn(plans, target).items():
+            train = functools.partial(_train_in_turn, plans, target)
+            for name, run in workers.again_if_a_peer_crashes(train).items():
                 runs.setdefault(name, []).append(run)
     results = {name: _summary(its_runs) for name, its_runs in runs.items()}
     first = next(iter(results.values()))["seconds"]

@@ -5,18 +5,32 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import logging
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
+import tenacity
+
+from benchmarks import contenders
 from benchmarks.tasks import Task
 from mnist_lib import errors
 
 # Where this package is found.
 _ROOT = pathlib.Path(__file__).parent.parent
+# Below the library's logger, whose lines the command shows.
+_logger = logging.getLogger("mnist_lib.benchmarks")
+_T = TypeVar("_T")
+_MOST_ATTEMPTS = 3
+
+
+class PeerCrashError(errors.MnistLibError):
+    """A signal, such as SIGSEGV, ended the process of a contender that is not ours."""
 
 
 class Worker:
@@ -25,6 +39,7 @@ class Worker:
     def __init__(self, name: str, task: Task):
         """Starts the process; `name` stands for it in messages."""
         self._name = name
+        self._is_ours = contenders.CONTENDERS[task.contender].is_ours
         # Its messages, and those of the libraries in it, are shown if it fails.
         self._messages = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self._process = subprocess.Popen(
@@ -70,13 +85,18 @@ class Worker:
         assert self._process.stdout is not None
         answer = self._process.stdout.readline()
         if not answer:
-            exit_code = self._process.wait()
-            self._messages.seek(0)
-            raise errors.MnistLibError(
-                f"benchmark: {self._name} ended with exit code {exit_code}:\n"
-                + "".join(self._messages.readlines()[-10:])
-            )
+            raise self._failure(self._process.wait())
         return json.loads(answer)
+
+    def _failure(self, exit_code: int) -> errors.MnistLibError:
+        self._messages.seek(0)
+        messages = "".join(self._messages.readlines()[-10:])
+        if exit_code >= 0:
+            end = f"ended with exit code {exit_code}"
+        else:
+            end = f"was ended by {signal.Signals(-exit_code).name}"
+        error = errors.MnistLibError if exit_code >= 0 or self._is_ours else PeerCrashError
+        return error(f"benchmark: {self._name} {end}:\n{messages}")
 
 
 @contextlib.contextmanager
@@ -92,6 +112,29 @@ def running(tasks: dict[str, Task]) -> Iterator[dict[str, Worker]]:
     finally:
         for worker in workers.values():
             worker.close()
+
+
+def again_if_a_peer_crashes(measure: Callable[[], _T]) -> _T:
+    """Returns what `measure` returns, which is called again if a peer crashed in it.
+
+    A crash of a peer is no result of ours, and must not cost those of the others. Keras
+    `fit` under MirroredStrategy has one chance in about a thousand, each time it is called
+    (TensorFlow 2.21). A crash of ours is an error at once.
+
+    Raises:
+      PeerCrashError: it did three times.
+    """
+
+    def say(state: tenacity.RetryCallState) -> None:
+        assert state.outcome is not None
+        _logger.warning("%s\nAll contenders begin again", state.outcome.exception())
+
+    return tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(PeerCrashError),
+        stop=tenacity.stop_after_attempt(_MOST_ATTEMPTS),
+        before_sleep=say,
+        reraise=True,
+    )(measure)
 
 
 def ask_once(role: str, options: dict) -> dict:
