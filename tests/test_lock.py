@@ -82,3 +82,13 @@ def test_what_decides_numbers_ends_with_a_minor_version(declared):
         assert re.fullmatch(r"\d+\.[1-9]\d*", upper.version), f"{name}{upper}"
     for name, requirement in declared.items():
         assert any(pin.operator == "<" for pin in requirement.specifier), name
+
+
+def test_release_notes_name_the_bounds_of_setup_py(declared):
+    """Of the release that is being made: older ones keep theirs."""
+    notes = (ROOT / "RELEASE.md").read_text().split("\n# ")[0]
+    named = [Requirement(text) for text in re.findall(r"Depends on `([^`]+)`", notes)]
+    assert named
+    for requirement in named:
+        asked = declared[canonicalize_name(requirement.name)]
+        assert requirement.specifier == asked.specifier, requirement.name

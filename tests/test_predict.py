@@ -194,10 +194,12 @@ def test_scores_go_from_even_to_certain():
 
 
 def test_whole_models_and_unfinished_runs_are_refused(workdir, tmp_path):
-    (tmp_path / "model.keras").write_bytes(b"x")
+    for name in ("model.keras", "model.h5"):
+        (tmp_path / name).write_bytes(b"x")
     (tmp_path / "saved").mkdir()
     (tmp_path / "saved" / "saved_model.pb").write_bytes(b"x")
-    for name, kind in (("model.keras", "a .keras file"), ("saved", "a SavedModel")):
+    kinds = {"model.keras": "a .keras file", "model.h5": "a .h5 file", "saved": "a SavedModel"}
+    for name, kind in kinds.items():
         with pytest.raises(errors.ConfigError, match=f"{name} is {kind}, which may hold code"):
             mnist_lib.load_model(tmp_path / name)
     shutil.copy(workdir / "config.json", tmp_path)
