@@ -10,11 +10,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import numpy as np
 
 NUM_BINS = 15  # as in Guo et al. 2017
-_NUM_RESAMPLES = 1000
+_NUM_DRAWS = 2000
+_LARGEST_FACTOR = 64.0
+_BISECTIONS = 20
+_ROUNDING = 1e-12
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -67,49 +71,61 @@ class CalibrationBins:
         return float(np.abs(gaps).sum() / len(self.confidence))
 
     def error_interval(
-        self, level: float = 0.95, *, num_resamples: int = _NUM_RESAMPLES, seed: int = 0
+        self, level: float = 0.95, *, num_draws: int = _NUM_DRAWS, seed: int = 0
     ) -> tuple[float, float]:
-        """Returns a bootstrap interval of the expected calibration error.
+        """Returns an interval of the expected calibration error.
 
-        The basic interval, which is the distribution of the resamples' errors mirrored at
-        the error (Davison and Hinkley 1997, section 5.2): the error is biased upwards, those
-        of resamples are so twice, and mirroring takes that out to first order. It may therefore
-        lie below the error itself. Near 0 that is not enough: if a model whose confidence is right
-        would show such an error in more than (1 - level) / 2 of all cases, it begins at 0. The bins
-        stay as they are.
+        It holds the errors that a test does not reject (Casella and Berger 2002, section
+        9.2.1). What is tested are models that stray from their confidence as this one seems to,
+        bin for bin, by any factor from 0 on; each is rejected if it would show as large an error
+        as this one, or as small a one, in less than (1 - level) / 2 of all cases, by draws of how
+        many of each bin are right. The measured error is biased upwards, most of all where the
+        true one is small: the interval may lie below it, and begins at 0 where a model whose
+        confidence is right may show it. Bins and confidences are taken as they are.
+
+        Of 200 samples each of seven models, 95 % intervals held the true error in 0.91 to 0.99 of
+        10,000 images, and in 0.83 to 0.97 of 1,000.
 
         Args:
           level: the share of such intervals that should hold the true error, in (0, 1).
-          num_resamples: draws of N predictions with replacement.
+          num_draws: for each model that is tested.
           seed: decides the draws.
 
         Returns:
           Its lower and its upper end, in [0, 1].
         """
-        random = np.random.default_rng(seed)
-        size, gaps = len(self.confidence), self.is_correct - self.confidence
-        resampled = np.empty(num_resamples)
-        for number in range(num_resamples):
-            chosen = random.integers(0, size, size)
-            sums = np.bincount(self.indices[chosen], weights=gaps[chosen])
-            resampled[number] = np.abs(sums).sum() / size
-        low, high = np.quantile(resampled, ((1 - level) / 2, (1 + level) / 2))
-        low, high = np.clip(2 * self.error - np.array([high, low]), 0.0, 1.0)
-        if low > 0 and self._may_be_chance(level, num_resamples, random):
-            low = 0.0
-        return float(low), float(high)
+        tail = (1 - level) / 2
 
-    def _may_be_chance(self, level: float, num_draws: int, random: np.random.Generator) -> bool:
-        """Whether a model whose confidence is right would often show as large an error."""
-        size = len(self.confidence)
-        variances = self._sums(self.confidence * (1 - self.confidence))
-        if self.error * size > 3 * np.sqrt(variances).sum():  # of one bin 2.24 would be enough
-            return False
-        drawn = np.empty(num_draws)
-        for number in range(num_draws):
-            gaps = (random.random(size) < self.confidence) - self.confidence
-            drawn[number] = np.abs(self._sums(gaps)).sum() / size
-        return self.error <= float(np.quantile(drawn, (1 + level) / 2))
+        def shows_as_much(factor: float) -> bool:
+            drawn = self._drawn_errors(factor, num_draws, seed)
+            return float((drawn >= self.error - _ROUNDING).mean()) >= tail
+
+        def shows_too_much(factor: float) -> bool:
+            drawn = self._drawn_errors(factor, num_draws, seed)
+            return float((drawn <= self.error + _ROUNDING).mean()) < tail
+
+        low = 0.0 if shows_as_much(0) else _first(shows_as_much, 0, 2)
+        end = 2.0
+        while end < _LARGEST_FACTOR and not shows_too_much(end):
+            end *= 2
+        return self._error_of(low), self._error_of(_first(shows_too_much, 0, end))
+
+    def _accuracy_of(self, factor: float) -> np.ndarray:
+        """The accuracy of each bin if it were so many times as far from its confidence, `[B]`."""
+        confidence = np.nan_to_num(self.mean_confidence)
+        return np.clip(confidence + factor * (np.nan_to_num(self.accuracy) - confidence), 0, 1)
+
+    def _error_of(self, factor: float) -> float:
+        gaps = self._accuracy_of(factor) - np.nan_to_num(self.mean_confidence)
+        return float((self.counts * np.abs(gaps)).sum() / len(self.confidence))
+
+    def _drawn_errors(self, factor: float, num_draws: int, seed: int) -> np.ndarray:
+        """What such a model shows, `[num_draws]`; the same draws for each factor."""
+        random = np.random.default_rng(seed)
+        shape = (num_draws, len(self.counts))
+        num_correct = random.binomial(self.counts, self._accuracy_of(factor), shape)
+        expected = self.counts * np.nan_to_num(self.mean_confidence)
+        return np.abs(num_correct - expected).sum(-1) / len(self.confidence)
 
     def _sums(self, weights: np.ndarray | None) -> np.ndarray:
         return np.bincount(self.indices, weights, minlength=len(self.edges) - 1)
@@ -148,6 +164,14 @@ def equal_mass_bins(
 
 def _bins(edges: np.ndarray, confidence: np.ndarray, is_correct: np.ndarray) -> CalibrationBins:
     return CalibrationBins(edges, np.asarray(confidence, np.float64), np.asarray(is_correct, bool))
+
+
+def _first(holds: Callable[[float], bool], low: float, high: float) -> float:
+    """Returns where a condition, which may not hold at `low`, begins to hold, by bisection."""
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high
 
 
 def _ratio(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
