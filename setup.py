@@ -36,10 +36,16 @@ _REQUIRED = [
 _TSNE = ["scikit-learn>=1.5,<1.10"]
 # Each runs, or writes, one of the formats of `mnist-lib export`.
 _EXPORT = ["ai-edge-litert>=2.1,<2.4", "onnxruntime>=1.20,<1.33", "tf2onnx>=1.17,<1.18"]
-_TEST = ["hypothesis>=6.130,<7", "pytest>=8,<10", "pytest-xdist>=3.8,<4", "selenium>=4.30,<5"]
+_TEST = [
+    *_TSNE,
+    "hypothesis>=6.130,<7",
+    "pytest>=8,<10",
+    "pytest-xdist>=3.8,<4",
+    "selenium>=4.30,<5",
+    "statsmodels>=0.14,<0.16",
+]
 _DEV = [
     *_TEST,
-    *_TSNE,
     *_EXPORT,
     "build>=1,<2",
     "cyclonedx-bom>=7,<8",  # make sbom

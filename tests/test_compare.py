@@ -61,6 +61,10 @@ def test_counts_loss_and_calibration_are_those_of_the_run(folder, small_dataset)
         probabilities = mnist_lib.predict(run.path, small_dataset.test.images).astype(np.float64)
         probabilities /= probabilities.sum(1, keepdims=True)
         assert run.loss == pytest.approx(metrics.log_loss(labels, probabilities), rel=1e-5)
+        bins = np.minimum((probabilities.max(1) * 15).astype(int), 14)  # of equal width
+        gaps = (probabilities.argmax(1) == labels) - probabilities.max(1)
+        error = np.abs(np.bincount(bins, gaps)).sum() / 203
+        assert run.calibration_error == pytest.approx(error, rel=1e-5)
         assert run.train_seconds == results["timing"]["train_seconds"]
         assert run.num_parameters == 7850
         assert run.undisputed is None

@@ -267,3 +267,21 @@ def test_runs_on_other_data_make_no_ensemble(folder, small_dataset, tmp_path, fa
             "linear", [folder / "seed-0", tmp_path / "other"], tmp_path / "none", data=small_dataset
         )
     assert not (tmp_path / "none").exists()
+
+
+def test_what_was_found_of_an_earlier_ensemble_goes_with_it(folder, small_dataset, tmp_path):
+    """And a run of an older version, which says nothing of its parameters, is a member."""
+    runs = [folder / "seed-0", tmp_path / "old"]
+    shutil.copytree(folder / "seed-1", runs[1])
+    results = json.loads((runs[1] / "results.json").read_text())
+    del results["num_parameters"]
+    (runs[1] / "results.json").write_text(json.dumps(results))
+    place = tmp_path / "ensemble"
+    ensemble.make("linear", runs[:1], place, data=small_dataset)
+    suites.evaluate_robustness(place, suite="corruptions", num_images=5, data=small_dataset)
+    left = [place / "robustness.json", place / "figures" / "robustness.png"]
+    assert all(path.exists() for path in left)
+    ensemble.make("linear", runs, place, data=small_dataset)
+    assert not any(path.exists() for path in left)
+    assert "num_parameters" not in run_directory.RunDirectory(place).read_results()
+    assert overview.look_at(place).state == "finished"

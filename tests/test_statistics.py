@@ -1,5 +1,6 @@
 from statistics import NormalDist
 
+import numpy as np
 import pytest
 
 from mnist_lib.inspection import statistics
@@ -64,6 +65,27 @@ def test_mcnemar_s_test_is_that_of_statsmodels(only_first, only_second, expected
 def test_holm_s_correction_is_that_of_statsmodels(p_values, expected):
     """`multipletests(method="holm")` of statsmodels 0.15.0."""
     assert statistics.holm(p_values) == pytest.approx(expected)
+
+
+def test_statistics_are_those_of_the_statsmodels_that_is_installed():
+    """Of random counts and p-values; those above are kept should it ever change."""
+    multitest = pytest.importorskip("statsmodels.stats.multitest")
+    proportion = pytest.importorskip("statsmodels.stats.proportion")
+    contingency = pytest.importorskip("statsmodels.stats.contingency_tables")
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        num_examples = int(random.integers(1, 10_000))
+        num_correct = int(random.integers(0, num_examples + 1))
+        expected = proportion.proportion_confint(num_correct, num_examples, method="wilson")
+        assert statistics.accuracy_interval(num_correct, num_examples) == pytest.approx(
+            expected, abs=1e-12
+        )
+        only_first, only_second = map(int, random.integers(0, 100, 2))
+        tested = contingency.mcnemar([[7, only_first], [only_second, 9]], exact=True)
+        assert statistics.mcnemar_p_value(only_first, only_second) == pytest.approx(tested.pvalue)
+        p_values = random.random(int(random.integers(1, 30))) ** 3
+        _, expected, *_ = multitest.multipletests(p_values, method="holm")
+        assert statistics.holm(p_values.tolist()) == pytest.approx(expected.tolist())
 
 
 def test_weakest_classes_are_by_accuracy_and_not_by_count():

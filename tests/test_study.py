@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from script_runs import data_flags, newest_step, results_of
 
@@ -223,6 +224,22 @@ def test_differences_are_those_of_statsmodels_over_the_same_seeds():
     assert study_results.paired_differences("test", {"a": [0.5], "b": [0.6]}) == []
 
 
+def test_seeds_are_summed_up_as_the_statsmodels_that_is_installed_does():
+    weightstats = pytest.importorskip("statsmodels.stats.weightstats")
+    random = np.random.default_rng(0)
+    for size in (2, 3, 10, 30):
+        first, second = random.normal(0.99, 0.001, (2, size))
+        described = weightstats.DescrStatsW(first)
+        found = study_results.sample(first.tolist())
+        deviation = described.std * (size / (size - 1)) ** 0.5  # its own divides by n
+        assert (found.mean, found.standard_deviation) == pytest.approx((described.mean, deviation))
+        assert found.interval == pytest.approx(described.tconfint_mean(0.05))
+        described = weightstats.DescrStatsW(first - second)
+        (pair,) = study_results.paired_differences("test", {"a": first, "b": second})
+        assert pair.interval == pytest.approx(described.tconfint_mean(0.05))
+        assert pair.p_value == pytest.approx(described.ttest_mean(0)[1])
+
+
 def _work(run) -> None:
     """What a run's process does here: as `behaviour` in its study says, or what a run leaves."""
     folder = run.path
@@ -291,6 +308,31 @@ def test_all_runs_are_finished_and_finished_ones_are_not_repeated(tmp_path):
     study.finish(more, tmp_path, _how(tmp_path), _request())
     assert [_num_begun(run) for run in more] == [1] * 6
     assert study.forecast(more, 2).endswith("\nNothing is left to train.")
+
+
+def test_a_study_is_of_one_data_set_whichever_auto_has_meant(tmp_path, caplog):
+    """Where MNIST is not at hand, synthetic digits stand in; later it may be."""
+    digits, mnist = "synthetic_digits", "mnist"
+    of_digits = _plan(tmp_path, fields={"dataset": digits})
+    study.finish(of_digits, tmp_path, _how(tmp_path), _request(fields={"dataset": digits}))
+    auto = _request(fields={}, seeds=[2, 3])
+    with caplog.at_level("WARNING", logger="mnist_lib"):
+        results = study.finish(plan.plan_runs(tmp_path, auto), tmp_path, _how(tmp_path), auto)
+    assert results.dataset == digits
+    assert "THIS IS NOT MNIST" in caplog.text
+    planned = plan.plan_runs(tmp_path, auto)
+    assert {run.config.dataset for run in study.on_one_data_set(planned, tmp_path)} == {digits}
+    of_mnist = _plan(tmp_path, seeds=[4])
+    with pytest.raises(errors.ConfigError, match=r"^workdir: .*seed-0 is of synthetic_digits, and"):
+        study.finish(of_mnist, tmp_path, _how(tmp_path), _request(seeds=[4]))
+    assert not any(run.path.exists() for run in of_mnist)
+    # Two tasks of an array may begin at once, each with what it finds.
+    run_processes.run_all(of_mnist, tmp_path, _how(tmp_path), _request(seeds=[4]))
+    with pytest.raises(errors.ConfigError, match=r"is of synthetic_digits, and .* of mnist"):
+        study_results.collect([*of_digits, *of_mnist])
+    with pytest.raises(errors.ConfigError, match="a study is of one data set"):
+        study.on_one_data_set(_plan(tmp_path, fields={}), tmp_path)
+    assert mnist in {run.config.dataset for run in of_mnist}
 
 
 def test_tasks_of_an_array_do_their_shares_and_the_last_one_makes_the_table(tmp_path):
@@ -588,13 +630,14 @@ def test_a_study_that_is_killed_twice_gives_the_table_of_one_left_alone(prepared
 
 
 @pytest.mark.slow
-def test_suspects_are_found_for_each_setting_beside_its_runs(prepared_data, tmp_path):
+def test_suspects_and_ensembles_are_made_for_each_setting_beside_its_runs(prepared_data, tmp_path):
     asked = ["--recipe=linear", "--train_steps=40", "--seeds=0:1", "--vary=optimizer=adam,sgd"]
     done = subprocess.run(
         _study(
             *asked,
             "--suspects",
             "--folds=2",
+            "--ensemble",
             "--json",
             *data_flags(prepared_data),
             workdir=tmp_path,
@@ -604,7 +647,13 @@ def test_suspects_are_found_for_each_setting_beside_its_runs(prepared_data, tmp_
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    printed = json.loads(done.stdout)["suspects"]
+    everything = json.loads(done.stdout)
+    for found, optimizer in zip(everything["ensembles"], ("adam", "sgd"), strict=True):
+        folder = tmp_path / f"optimizer={optimizer}" / "ensemble"
+        recorded = run_directory.RunDirectory(folder).read_results()
+        assert found["num_correct"] == recorded["test"]["num_correct"] > 0
+        assert [one["size"] for one in found["sizes"]] == [1]
+    printed = everything["suspects"]
     for found, optimizer in zip(printed, ("adam", "sgd"), strict=True):
         folder = tmp_path / f"optimizer={optimizer}" / "suspects"
         assert json.loads((folder / "suspects.json").read_text()) == found

@@ -144,6 +144,6 @@ def test_folds_that_cannot_be_are_refused(found, tmp_path):
     begun = dataclasses.replace(config, init_from=str(folder / "fold-1"))
     with pytest.raises(errors.ConfigError, match="init_from: may have seen the images of every"):
         suspects.find_suspects(begun, tmp_path, data=data)
-    with pytest.raises(errors.ConfigError):  # other folds than the runs there were trained on
+    with pytest.raises(errors.ConfigError, match=r"folds: 4 are asked for, and .* begun with 3"):
         suspects.find_suspects(config, folder, num_folds=4, data=data)
     assert list(tmp_path.iterdir()) == []

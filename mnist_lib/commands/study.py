@@ -14,6 +14,7 @@ import json
 import os
 import pathlib
 import shlex
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -114,26 +115,38 @@ def _study() -> None:
     )
     results = study.finish(planned, workdir, how, request)
     if results is None:
-        print(f"The runs of task {share.index + 1} of {share.count} are finished, others are not.")
+        _say(f"The runs of task {share.index + 1} of {share.count} are finished, others are not.")
         return
-    planned = study.on_one_data_set(planned)
+    planned = study.on_one_data_set(planned, workdir)
     if not FLAGS.json:
         from mnist_lib.studies import study_tables
 
-        study_tables.print_study(results, os.fspath(workdir))
+        study_tables.print_study(results, f"{os.fspath(workdir)}: {results.dataset}")
     startup.start_tensorflow(report_devices=False)
     with study.held_afterwards(workdir, is_shared=share.count > 1) as is_ours:
         if not is_ours:
-            print("Another task makes the picture, and what else is asked for.")
-            return
-        study.draw(results, workdir / study.PICTURE_NAME)
-        more: dict[str, Any] = {}
-        if FLAGS.ensemble:
-            more["ensembles"] = list(map(dataclasses.asdict, _ensembles(planned)))
-        if FLAGS.suspects:
-            more["suspects"] = [report.to_dict() for report in _suspects(planned)]
+            _say("Another task makes the picture, and what else is asked for.")
+        more = _made_of_all(results, planned, workdir) if is_ours else {}
     if FLAGS.json:
         print(json.dumps(results.to_dict() | more, indent=2))
+
+
+def _made_of_all(results: Any, planned: Sequence[Any], workdir: pathlib.Path) -> dict[str, Any]:
+    """Draws the picture, and returns what else is asked for, as JSON takes it."""
+    from mnist_lib.studies import study
+
+    study.draw(results, workdir / study.PICTURE_NAME)
+    more: dict[str, Any] = {}
+    if FLAGS.ensemble:
+        more["ensembles"] = list(map(dataclasses.asdict, _ensembles(planned)))
+    if FLAGS.suspects:
+        more["suspects"] = [report.to_dict() for report in _suspects(planned)]
+    return more
+
+
+def _say(line: str) -> None:
+    """Prints a line where it is no part of the JSON that is asked for."""
+    print(line, file=sys.stderr if FLAGS.json else sys.stdout)
 
 
 def _ensembles(planned: Sequence[Any]) -> list[Any]:

@@ -13,7 +13,7 @@ from mnist_lib.robustness import robustness_figure
 from mnist_lib.robustness.subjects import Subject
 from mnist_lib.runs import finished_runs, provenance, run_directory
 
-FILE_NAME = "robustness.json"
+FILE_NAME = run_directory.ROBUSTNESS_NAME
 
 
 def add(
@@ -46,7 +46,7 @@ def add(
 
 def picture_path(workdir: pathlib.Path) -> pathlib.Path:
     """Returns where the picture of a run is written."""
-    return workdir / "figures" / "robustness.png"
+    return workdir / run_directory.ROBUSTNESS_PICTURE
 
 
 def facts_of_run(

@@ -17,7 +17,8 @@ from mnist_lib import bounded, errors, files, locks, os_errors, paths
 from mnist_lib.runs import provenance, stored_facts
 from mnist_lib.runs.config import TrainConfig
 
-ENSEMBLE_NAME = "ensemble.json"
+ENSEMBLE_NAME, ROBUSTNESS_NAME = "ensemble.json", "robustness.json"
+ROBUSTNESS_PICTURE = "figures/robustness.png"
 _MOST_CONFIG_BYTES = 2**20
 
 

@@ -127,7 +127,10 @@ def _made_folder(
     with os_errors.writing(folder, "Pass another --workdir."):
         folder.mkdir(parents=True, exist_ok=True)
         made.discard_results()
-        made.provenance_path.unlink(missing_ok=True)
+        # What suites have found was of other runs.
+        of_robustness = (run_directory.ROBUSTNESS_NAME, run_directory.ROBUSTNESS_PICTURE)
+        for path in (made.provenance_path, *(folder / name for name in of_robustness)):
+            path.unlink(missing_ok=True)
     ensembles.write(folder, ensemble)
     made.write_config(config)
     made.append_provenance(_facts(first_facts))
@@ -147,12 +150,19 @@ def _combined(
         "dataset": data.name,
         "class_names": list(data.class_names),
         "model": f"{len(results)} x {model}",
-        "num_parameters": sum(one["num_parameters"] for one in results),
+        **_sum_of("num_parameters", results),
         "step": results[0]["step"],
         "validation": run_loop.eval_results(None),
         "test": test | {"confusion_matrix": evaluated.confusion_matrix.tolist()},
         "timing": {"train_seconds": seconds},
     }
+
+
+def _sum_of(field: str, results: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """Returns a sum over runs; nothing if a run of an older version does not say."""
+    values = [one.get(field) for one in results]
+    known = [value for value in values if value is not None]
+    return {field: sum(known)} if len(known) == len(values) else {}
 
 
 def _results(path: pathlib.Path, data: ImageDataset) -> dict[str, Any]:

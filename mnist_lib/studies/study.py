@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 import filelock
 
 from mnist_lib import choices, errors, locks, progress
+from mnist_lib.datasets import catalog
 from mnist_lib.runs import overview, run_directory
 from mnist_lib.runs.config import TrainConfig
 from mnist_lib.studies import process_starter, requests, run_processes, study_results
@@ -36,9 +37,12 @@ def finish(
 
     Returns:
       What `study.json` holds; None while other shares of it are not finished.
+
+    Raises:
+      ConfigError: runs in the folder are of another data set.
     """
     with progress.shown_lines():
-        planned = on_one_data_set(planned)
+        planned = on_one_data_set(planned, workdir)
         run_processes.run_all(planned, workdir, how, request)
     if not all(run.is_finished for run in planned):
         return None
@@ -107,25 +111,45 @@ def draw(results: study_results.StudyResults, path: pathlib.Path) -> None:
     style.save(seeds.draw_seeds([one.setting for one in shown], splits, caption=caption), path)
 
 
-def on_one_data_set(planned: Sequence[PlannedRun]) -> list[PlannedRun]:
-    """Returns the runs with what `auto` means for all of them; prepares that if need be."""
-    named: str | None = None
-    found = []
-    for run in planned:
-        config = run.config
-        if config.dataset == choices.AUTO:
-            named = named or _meant_by_auto(planned, config)
-            config = dataclasses.replace(config, dataset=named)
-        found.append(dataclasses.replace(run, config=config))
+def on_one_data_set(planned: Sequence[PlannedRun], workdir: pathlib.Path) -> list[PlannedRun]:
+    """Returns the runs with what `auto` means for all of them; prepares that if need be.
+
+    Raises:
+      ConfigError: runs in the folder, of these seeds or others, are of another data set.
+    """
+    config = planned[0].config  # the data set is not varied
+    begun = _begun(workdir)
+    asked = None if config.dataset == choices.AUTO else config.dataset
+    named = asked or next(iter(begun), None) or _prepared_by_auto(config)
+    for other in begun:
+        if other != named:
+            raise errors.ConfigError(
+                "workdir",
+                f"{begun[other]} is of {other}, and {begun.get(named, 'the others')} of {named}; "
+                "a study is of one data set: pass a new one, or remove those runs",
+            )
+    if asked is None and begun and named == catalog.SYNTHETIC_DIGITS.name:
+        from mnist_lib.datasets import preparation
+
+        preparation.warn_of_substitute(f"{workdir} was begun with it.")
+    return [
+        dataclasses.replace(run, config=dataclasses.replace(run.config, dataset=named))
+        for run in planned
+    ]
+
+
+def _begun(workdir: pathlib.Path) -> dict[str, pathlib.Path]:
+    """Returns what the runs of a study that were begun are of, and one run of each."""
+    found: dict[str, pathlib.Path] = {}
+    for path in sorted(workdir.glob("*/seed-*")):
+        stored = run_directory.RunDirectory(path).read_config()
+        if stored is not None:
+            found.setdefault(stored.dataset, path)
     return found
 
 
-def _meant_by_auto(planned: Sequence[PlannedRun], config: TrainConfig) -> str:
-    """Returns what the runs that were begun are of, or else what can be had."""
-    begun = (run_directory.RunDirectory(run.path).read_config() for run in planned)
-    named = next((stored.dataset for stored in begun if stored is not None), None)
-    if named is not None:
-        return named
+def _prepared_by_auto(config: TrainConfig) -> str:
+    """Returns what can be had, prepared."""
     from mnist_lib.datasets import preparation  # with TFDS comes TensorFlow
 
     prepared = preparation.prepare_dataset(

@@ -8,6 +8,7 @@ import statistics as standard_statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mnist_lib import errors
 from mnist_lib.inspection import statistics
 from mnist_lib.runs import run_directory
 from mnist_lib.studies.plan import PlannedRun
@@ -106,7 +107,11 @@ class StudyResults:
 
 
 def collect(planned: Sequence[PlannedRun], command: str = "") -> StudyResults:
-    """Reads the results of the runs of a study, all of which are finished."""
+    """Reads the results of the runs of a study, all of which are finished.
+
+    Raises:
+      ConfigError: they are of several data sets.
+    """
     runs: dict[str, list[PlannedRun]] = {}
     for run in planned:
         runs.setdefault(run.setting, []).append(run)
@@ -122,7 +127,23 @@ def collect(planned: Sequence[PlannedRun], command: str = "") -> StudyResults:
             split, {result.setting: getattr(result, split).accuracies for result in settings}
         )
     ]
-    return StudyResults(command, planned[0].config.dataset, settings, tuple(differences))
+    return StudyResults(command, _data_set_of(planned), settings, tuple(differences))
+
+
+def _data_set_of(planned: Sequence[PlannedRun]) -> str:
+    """Returns what all runs are of."""
+    found: dict[str, PlannedRun] = {}
+    for run in planned:
+        results = run_directory.RunDirectory(run.path).read_results() or {}
+        found.setdefault(results.get("dataset", run.config.dataset), run)
+    if len(found) > 1:  # tasks of an array that began at once, where other data is at hand
+        (one, first), (other, second) = list(found.items())[:2]
+        raise errors.ConfigError(
+            "workdir",
+            f"{first.path} is of {one}, and {second.path} of {other}; a study is of one data set: "
+            "remove the runs of one of them, and name the other by --dataset",
+        )
+    return next(iter(found))
 
 
 def _setting_result(name: str, runs: Sequence[PlannedRun]) -> SettingResult:

@@ -20,7 +20,7 @@ from mnist_lib.datasets.loading import ImageDataset
 from mnist_lib.datasets.splits import stratified_order
 from mnist_lib.inspection import predictions
 from mnist_lib.inspection.label_errors import LabelErrors
-from mnist_lib.runs import configured, experiment, finished_runs
+from mnist_lib.runs import configured, experiment, finished_runs, run_directory
 from mnist_lib.runs.config import TrainConfig
 
 FOLDER_NAME = "suspects"  # beside the runs of a study's setting
@@ -56,7 +56,8 @@ class SuspectReport:
       num_images: training images, all of them.
       num_correct: of these, how many the network that has not seen them predicts as labelled.
       num_folds: networks.
-      thresholds: from which probability on each class counts as confident.
+      thresholds: from which probability on each class counts as confident; None: no image has it
+        as its label.
       confident_joint: counts `[C, C]`; row: label, column: confident class.
       estimated_counts: likewise, row: label, column: class that is estimated to be right.
       suspects: the most suspect first.
@@ -68,7 +69,7 @@ class SuspectReport:
     num_images: int
     num_correct: int
     num_folds: int
-    thresholds: tuple[float, ...]
+    thresholds: tuple[float | None, ...]
     confident_joint: tuple[tuple[int, ...], ...]
     estimated_counts: tuple[tuple[int, ...], ...]
     suspects: tuple[Suspect, ...]
@@ -125,6 +126,7 @@ def find_suspects(
         raise errors.ConfigError("folds", f"{num_folds} is not in [2, {len(whole.train)}]")
     with os_errors.writing(folder, "Pass a --workdir you can write."):
         folder.mkdir(parents=True, exist_ok=True)
+    _check_folds(folder, num_folds)
     found = LabelErrors(whole.train.labels, _out_of_sample(config, whole, folder, num_folds))
     report = _report(whole, found, num_folds)
     caption = f"{whole.name} train, {num_folds} folds of {config.model}"
@@ -152,6 +154,20 @@ def _whole(data: ImageDataset) -> ImageDataset:
         train = train.take(np.argsort(train.numbers))
     nothing = train.take(np.arange(0), "validation")
     return ImageDataset(data.name, train, nothing, lambda: data.test, data.class_names)
+
+
+def _check_folds(folder: pathlib.Path, num_folds: int) -> None:
+    """Checks that runs that are there were trained on other folds of as many.
+
+    Raises:
+      ConfigError: they were not.
+    """
+    name = str(run_directory.RunDirectory(folder / "fold-1").first_facts().get("dataset", ""))
+    there = name.rpartition("-of-")[2]
+    if there.isdecimal() and int(there) != num_folds:
+        raise errors.ConfigError(
+            "folds", f"{num_folds} are asked for, and {folder} was begun with {there}; pass those"
+        )
 
 
 def _out_of_sample(
@@ -202,7 +218,7 @@ def _report(data: ImageDataset, found: LabelErrors, num_folds: int) -> SuspectRe
         num_images=len(data.train),
         num_correct=int((found.suggested == found.labels).sum()),
         num_folds=num_folds,
-        thresholds=tuple(map(float, found.thresholds)),
+        thresholds=tuple(float(one) if np.isfinite(one) else None for one in found.thresholds),
         confident_joint=tuple(map(tuple, found.confident_joint.tolist())),
         estimated_counts=tuple(map(tuple, found.estimated_counts.tolist())),
         suspects=suspects,
