@@ -7,6 +7,7 @@ import sys
 import matplotlib.image
 import pytest
 
+import mnist_lib
 from mnist_lib.runs import recipes
 from mnist_lib.studies import study_results
 
@@ -42,7 +43,7 @@ def _study(top: pathlib.Path, name: str, seconds: float, accuracies: list[float]
     folder = top / name / name / "ensemble"
     folder.mkdir(parents=True)
     sizes = [{"size": 1, "mean": mean}, {"size": 2, "mean": mean + 0.001}]
-    (folder / "results.json").write_text(json.dumps({"sizes": sizes}))
+    (folder / "results.json").write_text(json.dumps({"alone": test, "sizes": sizes}))
     command = f"mnist-lib study --recipe={name} --seeds=0:2 --validation_size=0"
     return {"command": command, "dataset": "mnist", "settings": [setting]}
 
@@ -57,10 +58,12 @@ def studies(tmp_path) -> dict[pathlib.Path, dict]:
 
 def test_rows_are_in_the_order_of_seconds_and_show_every_seed(studies):
     found = results.with_rows([], results.rows(studies))
-    text = results.table(found)
+    text = results.table(found, {"fast": 0.8})
     assert [row["name"] for row in found] == ["fast", "slow"]
     expected = "1,234 | 60,000 | 2 | **99.540** ± 0.050 | 99.44 to 99.64 | 99.51 | 20.0 |"
     assert f"| `slow` | {expected}" in text
+    assert "| 99.00 | 1.0 | 0.8 |" in text
+    assert f"| `slow` | {expected}  |" in text  # its steps were not timed alone
     assert "--recipe=fast --seeds=0:2 --validation_size=0`: 99.00, 99.10" in text
 
 
@@ -79,7 +82,7 @@ def test_images_that_are_moved_have_a_row_of_their_own(studies):
     (moved / "results.json").write_text(json.dumps(of_moved))
     plain, row = results.rows({folder: study})
     assert plain == results.with_rows([], results.rows({folder: study}))[0]
-    text = results.table([plain, row])
+    text = results.table([plain, row], {})
     assert "| `slow, moved by 1` | 1,234 | 60,000 | 2 | **99.610** ±" in text
     assert "--validation_size=0 --ensemble --test_time_shift=1`: 99.60, 99.62" in text
     assert "| `slow, moved by 1` | 99.61 | 99.70 (2 runs) |" in results.ensemble_table([row], (1,))
@@ -118,12 +121,23 @@ def test_the_page_shows_the_rows_that_are_kept():
     """And their means, deviations and intervals are those of their seeds."""
     page = (DOCS / "results.md").read_text()
     kept = json.loads(results.ROWS.read_text())
-    assert results.table(kept) in page
+    assert results.table(kept, results.seconds_alone()) in page
     assert results.ensemble_table(kept, results.SIZES) in page
     for row in kept:
         of_seeds = study_results.sample(row["test"]["accuracies"])
         assert len(of_seeds.accuracies) == len(row["seeds"]) >= 10
         assert row["test"] == json.loads(json.dumps(dataclasses.asdict(of_seeds)))
+
+
+def test_steps_are_timed_alone_of_each_recipe_of_the_page():
+    timed = json.loads(results.ALONE.read_text())["recipes"]
+    kept = json.loads(results.ROWS.read_text())
+    assert list(timed) == [row["name"] for row in kept if row["name"] in recipes.RECIPES]
+    for name, one in timed.items():
+        config = mnist_lib.recipe(name)
+        assert one["num_steps"] == config.total_steps(config.train_size or 60_000)
+        milliseconds = one["milliseconds_per_step"]
+        assert one["seconds"] == pytest.approx(milliseconds * one["num_steps"] / 1e3, rel=0.01)
 
 
 @pytest.mark.parametrize("wrong", ["validation", "dataset"])
@@ -145,7 +159,7 @@ def test_the_page_has_its_marks_and_its_picture(studies, tmp_path):
         assert marked_page.with_part(again, *marks, "new") == again
         with pytest.raises(ValueError, match="does not have"):
             marked_page.with_part("no marks", *marks, "new")
-    results.draw(results.rows(studies), tmp_path / "results.png")
+    results.draw(results.rows(studies), {"slow": 9.0}, tmp_path / "results.png")
     assert matplotlib.image.imread(tmp_path / "results.png").std() > 0.05
 
 
