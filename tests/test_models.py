@@ -215,3 +215,17 @@ def test_dropout_rows_and_calls_differ_and_the_rate_holds():
 def test_dropout_does_nothing_outside_training():
     layer = layers.Dropout(0.5, seed=0)
     np.testing.assert_array_equal(layer(tf.ones([3, 4]), training=False), np.ones([3, 4]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["m3", "m5", "m7"])
+def test_the_networks_of_an_et_al_learn_by_their_recipes(name, small_dataset, tmp_path):
+    """A short run each: a whole one takes a day or more of two cores."""
+    config = mnist_lib.recipe(
+        name, batch_size=20, train_steps=40, steps_per_loop=10, eval_every=40, summaries="none"
+    )
+    mnist_lib.train_and_evaluate(config, tmp_path / "run", data=small_dataset)
+    steps, losses = mnist_lib.read_history(tmp_path / "run")["train"]["loss"]
+    assert steps.tolist() == [10, 20, 30, 40]
+    assert losses[-1] < 0.9 * losses[0] < 2.3  # -log(1/10)
+    assert max(losses[1:]) < losses[0]

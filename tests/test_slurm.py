@@ -17,7 +17,7 @@ pytestmark = [
     pytest.mark.skipif(bool(slurm_cluster.why_not()), reason=slurm_cluster.why_not()),
 ]
 
-SBATCH = ROOT / "examples" / "slurm.sbatch"
+SBATCH, STUDY = (ROOT / "examples" / f"{name}.sbatch" for name in ("slurm", "study"))
 SECONDS_OF_A_RUN = 900  # of a machine that does a lot else
 _WHO = """
 import json, os
@@ -163,6 +163,33 @@ def test_the_warning_before_the_time_limit_reaches_tasks_and_puts_the_job_back(c
     assert lines.count("warned") == 2
     for restart in range(2):
         assert {f"restart {restart}, task {task}" for task in range(2)} <= set(lines)
+
+
+def test_a_study_is_a_job_array_of_which_a_task_is_stopped(cluster, prepared_data, tmp_path):
+    """With the script in examples/: each task does its runs, and the last one makes the table."""
+    workdir = tmp_path / "study"
+    submitted = cluster.run(
+        *("sbatch", "--parsable", "--array=0-1", f"--output={tmp_path}/log-%a", str(STUDY)),
+        *("--seeds=0:4", *data_flags(prepared_data), *SHORT_RUN),
+        env={"WORKDIR": str(workdir)},
+    )
+    job = submitted.stdout.strip()
+    runs = [workdir / "mlp" / f"seed-{seed}" for seed in range(4)]
+    _wait_until(lambda: newest_step(runs[1]) >= 50, cluster, f"{job}_1")
+    cluster.run("scancel", "--signal=TERM", "--batch", f"{job}_1")
+    for task in (f"{job}_0", f"{job}_1"):
+        _wait_until(lambda: cluster.job(task)["JobState"] == "COMPLETED", cluster, task)  # noqa: B023
+    assert cluster.job(f"{job}_1")["Restarts"] == "1"
+    said = runs[1].with_suffix(".log").read_text()
+    stopped_at = re.search(r"stopped by SIGTERM, saved at step (\d+)", said)[1]
+    assert f"Starting at step {stopped_at} of 300" in said
+    logs = [(tmp_path / f"log-{task}").read_text() for task in range(2)]
+    assert "are finished, others are not." in "".join(logs)
+    (setting,) = json.loads((workdir / "study.json").read_text())["settings"]
+    assert setting["seeds"] == [0, 1, 2, 3]
+    accuracies = [results_of(run)["test"]["accuracy"] for run in runs]
+    assert setting["test"]["accuracies"] == accuracies
+    assert (workdir / "study.png").read_bytes().startswith(b"\x89PNG")
 
 
 def _wait_until(condition, cluster, job: str) -> None:
