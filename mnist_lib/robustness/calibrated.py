@@ -16,9 +16,9 @@ COVERAGES = (0.9, 0.95, 0.99, 0.995, 1.0)
 def calibrate(subject: subjects.Subject) -> dict[str, Any]:
     """Fits a temperature on the validation images and says what it does to the others.
 
-    Expected calibration errors are in 15 bins, of equal width and of equal mass, with bootstrap
-    95 % intervals over images. Accuracy at a coverage is that of the images that the model,
-    at its temperature, is surest of.
+    Expected calibration errors are in 15 bins, of equal width and of equal mass, with
+    95 % intervals (`CalibrationBins.error_interval`). Accuracy at a coverage is that of the images
+    that the model, at its temperature, is surest of.
 
     Args:
       subject: the model, its images, and at least one validation image.
