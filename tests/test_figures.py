@@ -258,6 +258,13 @@ def test_a_calibrated_model_is_not_said_to_be_off(bins_of):
     assert 35 <= held <= 40
 
 
+def test_bins_more_even_than_chance_have_an_interval_up_to_their_error():
+    confidence = np.repeat([0.5, 0.7, 0.9], 10_000)
+    bins = calibration.equal_width_bins(confidence, np.tile(np.arange(10), 3000) < 10 * confidence)
+    assert 0 <= bins.error < 1e-9
+    assert bins.error_interval() == (0, bins.error)
+
+
 def _sure(random, size):
     return 1 - 0.5 * random.beta(0.05, 2, size)  # as networks are of digits: 98.8 % on average
 

@@ -80,8 +80,10 @@ class CalibrationBins:
         bin for bin, by any factor from 0 on; each is rejected if it would show as large an error
         as this one, or as small a one, in less than (1 - level) / 2 of all cases, by draws of how
         many of each bin are right. The measured error is biased upwards, most of all where the
-        true one is small: the interval may lie below it, and begins at 0 where a model whose
-        confidence is right may show it. Bins and confidences are taken as they are.
+        true one is small: the interval may end just above it, and begins at 0 where a model whose
+        confidence is right may show it. It never ends below it: where the bins happen to be more
+        even than chance would have them, no model passes. Bins and confidences are taken as they
+        are.
 
         Of 200 samples each of seven models, 95 % intervals held the true error in 0.91 to 0.98 of
         10,000 images, and in 0.85 to 0.97 of 1,000.
@@ -108,7 +110,8 @@ class CalibrationBins:
         end = 2.0
         while end < _LARGEST_FACTOR and not shows_too_much(end):
             end *= 2
-        return self._error_of(low), self._error_of(_first(shows_too_much, 0, end))
+        high = self._error_of(_first(shows_too_much, 0, end))
+        return self._error_of(low), max(high, self.error)
 
     def _accuracy_of(self, factor: float) -> np.ndarray:
         """The accuracy of each bin if it were so many times as far from its confidence, `[B]`."""
