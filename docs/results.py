@@ -11,7 +11,6 @@ table, with --ensemble.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import pathlib
 import shlex
@@ -21,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import marked_page
+import published
 
 RUNS_MARKS = "<!-- runs: docs/results.py -->\n", "<!-- end of runs -->\n"
 ENSEMBLES_MARKS = "<!-- ensembles: docs/results.py -->\n", "<!-- end of ensembles -->\n"
@@ -32,50 +32,6 @@ SIZES = (1, 2, 5, 10)  # of the ensembles that are shown
 # Flags that are in all commands, or change no result.
 _SAY_NOTHING = ("recipe", "seeds", "dataset", "validation_size", "eval_every")
 _KEPT = ("seeds", "test", "num_parameters", "num_train", "train_seconds")
-
-PUBLISHED_MARKS = "<!-- published: docs/results.py -->\n", "<!-- end of published -->\n"
-
-
-@dataclasses.dataclass(frozen=True)
-class Published:
-    """What others have published.
-
-    Attributes:
-      what: it is.
-      accuracy: of the test images, in %.
-      chosen: by the test images: what of it was; "": nothing, it is of the last step.
-      seconds: of training; None: it is not said.
-      machine: which trained.
-      source: where it is said.
-    """
-
-    what: str
-    accuracy: float
-    chosen: str = ""
-    seconds: float | None = None
-    machine: str = ""
-    source: str = ""
-
-
-_FAST = "https://github.com/tuomaso/train_mnist_fast"
-_KERAS = "https://gist.github.com/hgaiser/9fd938d18b20213ee306a1b66ec4a51a"
-_ONE_MINUTE = "https://huggingface.co/abidlabs/mnist-from-scratch-1min"
-_TWO_CORES = "https://huggingface.co/abidlabs/mnist-cnn-scratch-1min"
-# 4 hours for 15 of 30 epochs, one after the other.
-_FIFTEEN = "https://github.com/cdeotte/MNIST-CNN-99.75"
-_UNPOOLED = "https://arxiv.org/abs/2008.10400"
-PUBLISHED = (
-    Published("train_mnist_fast, final", 99.04, "settings", 0.762, "GTX 1660 Ti", _FAST),
-    Published("small CNN, 24 epochs, one run", 99.19, "", 56.1, "T4", _ONE_MINUTE),
-    Published("small CNN, 2 epochs, one run", 98.31, "", 60, "2 CPU cores", _TWO_CORES),
-    Published("PyTorch's example, two runs", 99.185, "", 172, "GTX 1660 Ti", _FAST),
-    Published("Keras's example, 12 epochs", 99.25, "", 192, "GRID K520", _KERAS),
-    Published("15 CNNs together, mean of 100", 99.745, "", 4 * 3600, "Tesla K80", _FIFTEEN),
-    Published("each of these 1,500 CNNs", 99.641, "", 960, "Tesla K80", _FIFTEEN),
-    Published("An et al. 2020, best ensemble", 99.91, "epochs and networks", source=_UNPOOLED),
-    Published("the lecture's CNN", 98.99),
-    Published("the lecture's Softmax network", 97.86),
-)
 
 
 def rows(studies: Mapping[pathlib.Path, dict[str, Any]]) -> list[dict[str, Any]]:
@@ -184,20 +140,6 @@ def ensemble_table(found: Sequence[dict[str, Any]], sizes: Sequence[int]) -> str
     return "\n".join(lines) + "\n"
 
 
-def published_table() -> str:
-    """Returns what others have published, in Markdown."""
-    lines = [
-        "| | | test, % | seconds | on | chosen by the test images |",
-        "|---|---|---:|---:|---|---|",
-    ]
-    for letter, one in zip(string.ascii_letters, PUBLISHED, strict=False):
-        name = f"[{one.what}]({one.source})" if one.source else one.what
-        seconds = "" if one.seconds is None else f"{one.seconds:g}"
-        cells = (letter, name, f"{one.accuracy:g}", seconds, one.machine, one.chosen or "nothing")
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
 def draw(found: Sequence[dict[str, Any]], alone: Mapping[str, float], path: pathlib.Path) -> None:
     """Draws errors against seconds of training alone, both on logarithmic scales.
 
@@ -222,7 +164,7 @@ def draw(found: Sequence[dict[str, Any]], alone: Mapping[str, float], path: path
             xytext=(7, -11),
             textcoords="offset points",
         )
-    for letter, one in zip(string.ascii_letters, PUBLISHED, strict=False):
+    for letter, one in zip(string.ascii_letters, published.PUBLISHED, strict=False):
         missed, color = 100 - one.accuracy, "C3" if one.chosen else "0.4"
         if one.seconds is None:
             axes.axhline(missed, color=color, linestyle="--", lw=1)
@@ -276,7 +218,7 @@ def main(folders: Sequence[str]) -> None:
     alone = seconds_alone()
     marked_page.replace_part("results.md", *RUNS_MARKS, table(found, alone))
     marked_page.replace_part("results.md", *ENSEMBLES_MARKS, ensemble_table(found, SIZES))
-    marked_page.replace_part("results.md", *PUBLISHED_MARKS, published_table())
+    marked_page.replace_part("results.md", *published.MARKS, published.table())
     draw(found, alone, marked_page.DOCS / "images" / "results.png")
 
 

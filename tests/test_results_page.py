@@ -14,6 +14,7 @@ from mnist_lib.studies import study_results
 DOCS = pathlib.Path(__file__).parent.parent / "docs"
 sys.path.insert(0, str(DOCS))
 import marked_page  # noqa: E402
+import published  # noqa: E402
 import results  # noqa: E402
 
 sys.path.remove(str(DOCS))
@@ -153,7 +154,7 @@ def test_what_is_no_record_is_refused(wrong, studies):
 
 def test_the_page_has_its_marks_and_its_picture(studies, tmp_path):
     page = (DOCS / "results.md").read_text()
-    for marks in (results.RUNS_MARKS, results.ENSEMBLES_MARKS, results.PUBLISHED_MARKS):
+    for marks in (results.RUNS_MARKS, results.ENSEMBLES_MARKS, published.MARKS):
         again = marked_page.with_part(page, *marks, "new")
         assert again != page
         assert marked_page.with_part(again, *marks, "new") == again
@@ -165,8 +166,8 @@ def test_the_page_has_its_marks_and_its_picture(studies, tmp_path):
 
 def test_published_figures_are_letters_of_the_picture_with_a_source_each():
     page = (DOCS / "results.md").read_text()
-    assert results.published_table() in page
-    for one in results.PUBLISHED:
+    assert published.table() in page
+    for one in published.PUBLISHED:
         assert one.source or one.what.startswith("the lecture's")
         assert (one.seconds is None) == (not one.machine)
 

@@ -117,7 +117,7 @@ def _study() -> None:
     if results is None:
         _say(f"The runs of task {share.index + 1} of {share.count} are finished, others are not.")
         return
-    planned = study.on_one_data_set(planned, workdir)
+    planned = study.of_data_set(planned, results.dataset)
     if not FLAGS.json:
         from mnist_lib.studies import study_tables
 

@@ -125,15 +125,20 @@ def on_one_data_set(planned: Sequence[PlannedRun], workdir: pathlib.Path) -> lis
         if other != named:
             raise errors.ConfigError(
                 "workdir",
-                f"{begun[other]} is of {other}, and {begun.get(named, 'the others')} of {named}; "
-                "a study is of one data set: pass a new one, or remove those runs",
+                f"{begun[other]} is of {other}, and this study of {named}; pass a new one, or "
+                f"remove the runs of {other}",
             )
     if asked is None and begun and named == catalog.SYNTHETIC_DIGITS.name:
         from mnist_lib.datasets import preparation
 
         preparation.warn_of_substitute(f"{workdir} was begun with it.")
+    return of_data_set(planned, named)
+
+
+def of_data_set(planned: Sequence[PlannedRun], name: str) -> list[PlannedRun]:
+    """Returns the runs with this data set."""
     return [
-        dataclasses.replace(run, config=dataclasses.replace(run.config, dataset=named))
+        dataclasses.replace(run, config=dataclasses.replace(run.config, dataset=name))
         for run in planned
     ]
 
