@@ -28,9 +28,9 @@ ENSEMBLES_MARKS = "<!-- ensembles: docs/results.py -->\n", "<!-- end of ensemble
 ROWS = marked_page.DOCS / "results.json"
 ALONE = marked_page.DOCS / "recipe_seconds.json"
 SIZES = (1, 2, 5, 10)  # of the ensembles that are shown
-# What a row has of a setting of a study.json; the rest is of its folders.
 # Flags that are in all commands, or change no result.
 _SAY_NOTHING = ("recipe", "seeds", "dataset", "validation_size", "eval_every")
+# What a row has of a setting of a study.json; the rest is of its folders.
 _KEPT = ("seeds", "test", "num_parameters", "num_train", "train_seconds")
 
 
