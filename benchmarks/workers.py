@@ -94,7 +94,7 @@ class Worker:
         if exit_code >= 0:
             end = f"ended with exit code {exit_code}"
         else:
-            end = f"was ended by {signal.Signals(-exit_code).name}"
+            end = f"was ended by {signal.strsignal(-exit_code) or 'a signal'} ({-exit_code})"
         error = errors.MnistLibError if exit_code >= 0 or self._is_ours else PeerCrashError
         return error(f"benchmark: {self._name} {end}:\n{messages}")
 

@@ -5,7 +5,8 @@
 
 The seconds of a study are of whatever else ran beside it. Here each recipe takes steps in a process
 of its own, one recipe after the other, and the median of several turns, times the steps of a whole
-run on all 60,000 images, goes into docs/recipe_seconds.json, from which docs/results.py takes it.
+run on all 60,000 images (`few_*`: on theirs), goes into docs/recipe_seconds.json, from which
+docs/results.py takes it. The steps themselves are of images that are not held out, 55,000.
 """
 
 from __future__ import annotations

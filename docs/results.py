@@ -53,11 +53,11 @@ def rows(studies: Mapping[pathlib.Path, dict[str, Any]]) -> list[dict[str, Any]]
             shown = {"name": _name(study, setting), "command": study["command"]}
             shown |= {field: setting[field] for field in _KEPT}
             runs = folder / pathlib.Path(setting["folders"][0]).parent
-            plain = _of_all_seeds(runs / "ensemble" / "results.json", setting)
+            plain = _of_all_runs(runs / "ensemble", setting)
             found.append(shown | {"ensembles": _ensembles(plain)})
-            for moved in sorted(runs.glob("ensemble-shift-*/results.json")):
-                pixels = moved.parent.name.rpartition("-")[2]
-                of_moved = _of_all_seeds(moved, setting)
+            for moved in sorted(runs.glob("ensemble-shift-*")):
+                pixels = moved.name.rpartition("-")[2]
+                of_moved = _of_all_runs(moved, setting)
                 more = {
                     "name": f"{shown['name']}, moved by {pixels}",
                     "test_time_shift": int(pixels),
@@ -69,12 +69,13 @@ def rows(studies: Mapping[pathlib.Path, dict[str, Any]]) -> list[dict[str, Any]]
     return found
 
 
-def _of_all_seeds(path: pathlib.Path, setting: dict[str, Any]) -> dict[str, Any]:
-    """Returns what an ensemble has come to, if it is of all runs of a setting."""
-    found = json.loads(path.read_text())
-    if len(found["alone"]["accuracies"]) != len(setting["seeds"]):
-        raise ValueError(f"{path}: is not of the seeds of the study; make it again")
-    return found
+def _of_all_runs(folder: pathlib.Path, setting: dict[str, Any]) -> dict[str, Any]:
+    """Returns what an ensemble has come to, if it is of all runs of a setting and no other."""
+    members = json.loads((folder / "ensemble.json").read_text())["members"]
+    names = [pathlib.Path(member["path"]).name for member in members]
+    if names != [pathlib.Path(run).name for run in setting["folders"]]:
+        raise ValueError(f"{folder}: is not of the seeds of the study; make it again")
+    return json.loads((folder / "results.json").read_text())
 
 
 def _ensembles(results: dict[str, Any]) -> list[dict[str, Any]]:

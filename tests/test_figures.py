@@ -258,11 +258,13 @@ def test_a_calibrated_model_is_not_said_to_be_off(bins_of):
     assert 35 <= held <= 40
 
 
-def test_bins_more_even_than_chance_have_an_interval_up_to_their_error():
+def test_the_interval_of_bins_that_are_exact_reaches_what_chance_would_show():
     confidence = np.repeat([0.5, 0.7, 0.9], 10_000)
     bins = calibration.equal_width_bins(confidence, np.tile(np.arange(10), 3000) < 10 * confidence)
     assert 0 <= bins.error < 1e-9
-    assert bins.error_interval() == (0, bins.error)
+    low, high = bins.error_interval()
+    assert low == 0
+    assert 0.004 < high < 0.009  # sums of three deviations of 0.005, 0.0046 and 0.003, over 3
 
 
 def _sure(random, size):
@@ -285,7 +287,7 @@ def test_the_interval_holds_a_small_error_of_a_sure_model(bins_of, accuracy_of):
         bins = bins_of(confidence, random.random(10_000) < accuracy_of(confidence))
         low, high = bins.error_interval(seed=seed, num_draws=500)
         held += low <= true <= high
-    assert held >= 51  # 57 of 60 are expected
+    assert held >= 53  # a bootstrap's intervals: 49 to 52, in one case 55
 
 
 def test_reliability_draws_the_bins(predictions):

@@ -3,6 +3,7 @@ import json
 import pathlib
 import re
 import sys
+from collections.abc import Sequence
 
 import matplotlib.image
 import pytest
@@ -44,9 +45,15 @@ def _study(top: pathlib.Path, name: str, seconds: float, accuracies: list[float]
     folder = top / name / name / "ensemble"
     folder.mkdir(parents=True)
     sizes = [{"size": 1, "mean": mean}, {"size": 2, "mean": mean + 0.001}]
-    (folder / "results.json").write_text(json.dumps({"alone": test, "sizes": sizes}))
+    _write_ensemble(folder, {"alone": test, "sizes": sizes}, setting["seeds"])
     command = f"mnist-lib study --recipe={name} --seeds=0:2 --validation_size=0"
     return {"command": command, "dataset": "mnist", "settings": [setting]}
+
+
+def _write_ensemble(folder: pathlib.Path, results: dict, seeds: Sequence[int]) -> None:
+    members = [{"path": f"../seed-{seed}", "step": 9} for seed in seeds]
+    (folder / "ensemble.json").write_text(json.dumps({"members": members}))
+    (folder / "results.json").write_text(json.dumps(results))
 
 
 @pytest.fixture
@@ -80,7 +87,7 @@ def test_images_that_are_moved_have_a_row_of_their_own(studies):
     moved = folder / "slow" / "ensemble-shift-1"
     moved.mkdir()
     of_moved = {"alone": alone, "sizes": [{"size": 1, "mean": 0.9961}, {"size": 2, "mean": 0.997}]}
-    (moved / "results.json").write_text(json.dumps(of_moved))
+    _write_ensemble(moved, of_moved, [0, 1])
     plain, row = results.rows({folder: study})
     assert plain == results.with_rows([], results.rows({folder: study}))[0]
     text = results.table([plain, row], {})
@@ -95,7 +102,7 @@ def test_rows_of_other_seeds_or_settings_are_not_mixed(studies):
     moved.mkdir()
     alone = study["settings"][0]["test"]
     sizes = [{"size": 1, "mean": 0.9961}]
-    (moved / "results.json").write_text(json.dumps({"alone": alone, "sizes": sizes}))
+    _write_ensemble(moved, {"alone": alone, "sizes": sizes}, [0, 1])
     both = results.rows({folder: study})
     assert [row["name"] for row in both] == ["slow", "slow, moved by 1"]
     again = _study(folder.parent / "again", "slow", 30, [0.98, 0.99])
@@ -103,10 +110,12 @@ def test_rows_of_other_seeds_or_settings_are_not_mixed(studies):
     assert [row["name"] for row in found] == ["slow"]  # the moved images were of other runs
     changed = study | {"command": study["command"] + " --train_steps=220 --eval_every=9"}
     assert results.rows({folder: changed})[0]["name"] == "slow, train_steps=220"
-    one = {"alone": alone | {"accuracies": [0.99]}, "sizes": sizes}
-    (moved / "results.json").write_text(json.dumps(one))
-    with pytest.raises(ValueError, match="is not of the seeds of the study"):
-        results.rows({folder: study})
+    for place in (moved, folder / "slow" / "ensemble"):
+        for seeds in ([0], [5, 6]):
+            _write_ensemble(place, {"alone": alone, "sizes": sizes}, seeds)
+            with pytest.raises(ValueError, match=f"{place.name}: is not of the seeds of the study"):
+                results.rows({folder: study})
+        _write_ensemble(place, {"alone": alone, "sizes": sizes}, [0, 1])
 
 
 def test_a_study_replaces_its_row_and_leaves_the_others(studies, tmp_path):

@@ -312,7 +312,7 @@ def test_all_runs_are_finished_and_finished_ones_are_not_repeated(tmp_path):
 
 def test_a_study_is_of_one_data_set_whichever_auto_has_meant(tmp_path, caplog):
     """Where MNIST is not at hand, synthetic digits stand in; later it may be."""
-    digits, mnist = "synthetic_digits", "mnist"
+    digits = "synthetic_digits"
     of_digits = _plan(tmp_path, fields={"dataset": digits})
     study.finish(of_digits, tmp_path, _how(tmp_path), _request(fields={"dataset": digits}))
     auto = _request(fields={}, seeds=[2, 3])
@@ -332,7 +332,11 @@ def test_a_study_is_of_one_data_set_whichever_auto_has_meant(tmp_path, caplog):
         study_results.collect([*of_digits, *of_mnist])
     with pytest.raises(errors.ConfigError, match="and this study of"):
         study.on_one_data_set(_plan(tmp_path, fields={}), tmp_path)
-    assert mnist in {run.config.dataset for run in of_mnist}
+    damaged = _plan(tmp_path / "other", vary={"optimizer": ["adamw"]})[0].path
+    damaged.mkdir(parents=True)
+    (damaged / "config.json").write_text("{")  # of a setting that nobody asks for now
+    found = study.on_one_data_set(_plan(tmp_path / "other"), tmp_path / "other")
+    assert {run.config.dataset for run in found} == {"mnist"}
 
 
 def test_tasks_of_an_array_do_their_shares_and_the_last_one_makes_the_table(tmp_path):
@@ -389,9 +393,10 @@ def test_an_error_of_the_study_ends_what_runs(tmp_path):
     (planned[1].path).mkdir(parents=True)
     (planned[1].path / "config.json").write_text("{")
     with pytest.raises(errors.CorruptDataError, match=r"config\.json"):
-        study.finish(
+        run_processes.run_all(
             planned, tmp_path, _how(tmp_path, {planned[0].name: "wait"}, jobs=2), _request()
         )
+    assert (planned[0].path / "config.json").exists()  # it had been started
     assert multiprocessing.active_children() == []
     assert not planned[0].is_finished
 

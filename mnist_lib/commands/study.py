@@ -105,7 +105,7 @@ def _study() -> None:
     gpus = shares.gpus(os.environ) if FLAGS.gpus is None else FLAGS.gpus
     jobs = FLAGS.jobs or max(1, len(gpus))
     if FLAGS.dry_run:
-        print(study.forecast(planned[share.index :: share.count], jobs))
+        _say(study.forecast(planned[share.index :: share.count], jobs))
         return
     runtime.configure_before_tensorflow()
     if planned[0].config.dataset == choices.AUTO and not _is_mnist_at_hand(planned[0].config):

@@ -16,7 +16,7 @@ import numpy as np
 
 NUM_BINS = 15  # as in Guo et al. 2017
 _NUM_DRAWS = 2000
-_LARGEST_FACTOR = 64.0
+_MOST = 64.0  # of the factors that are tried
 _BISECTIONS = 20
 _ROUNDING = 1e-12
 
@@ -77,16 +77,15 @@ class CalibrationBins:
 
         It holds the errors that a test does not reject (Casella and Berger 2002, section
         9.2.1). What is tested are models that stray from their confidence as this one seems to,
-        bin for bin, by any factor from 0 on; each is rejected if it would show as large an error
-        as this one, or as small a one, in less than (1 - level) / 2 of all cases, by draws of how
-        many of each bin are right. The measured error is biased upwards, most of all where the
-        true one is small: the interval may end just above it, and begins at 0 where a model whose
-        confidence is right may show it. It never ends below it: where the bins happen to be more
-        even than chance would have them, no model passes. Bins and confidences are taken as they
-        are.
+        in all bins or in that of the largest part of the error, by any factor from 0 on; each is
+        rejected if it would show as large an error as this one, or as small a one, in less than
+        (1 - level) / 2 of all cases, by draws of how many of each bin are right. The measured error
+        is biased upwards, most of all where the true one is small, so the interval begins at 0
+        where a model whose confidence is right may show it, and never ends below what such a model
+        shows in all but (1 - level) / 2 of all cases. Bins and confidences are taken as they are.
 
-        Of 200 samples each of seven models, 95 % intervals held the true error in 0.91 to 0.98 of
-        10,000 images, and in 0.85 to 0.97 of 1,000.
+        Of 150 samples each of ten models, sure and unsure ones, wrong in all bins or in one, 95 %
+        intervals held the true error in 0.92 to 0.99 of 10,000 images, in 0.86 to 1.00 of 1,000.
 
         Args:
           level: the share of such intervals that should hold the true error, in (0, 1).
@@ -97,36 +96,41 @@ class CalibrationBins:
           Its lower and its upper end, in [0, 1].
         """
         tail = (1 - level) / 2
+        gaps = np.nan_to_num(self.accuracy - self.mean_confidence)
+        is_largest = np.arange(len(gaps)) == np.argmax(self.counts * np.abs(gaps))
 
-        def shows_as_much(factor: float) -> bool:
-            drawn = self._drawn_errors(factor, num_draws, seed)
-            return float((drawn >= self.error - _ROUNDING).mean()) >= tail
+        def drawn(strayed: np.ndarray) -> np.ndarray:
+            return self._drawn_errors(strayed, num_draws, np.random.default_rng(seed))
 
-        def shows_too_much(factor: float) -> bool:
-            drawn = self._drawn_errors(factor, num_draws, seed)
-            return float((drawn <= self.error + _ROUNDING).mean()) < tail
+        def shows_as_much(strayed: np.ndarray) -> bool:
+            return float((drawn(strayed) >= self.error - _ROUNDING).mean()) >= tail
 
-        low = 0.0 if shows_as_much(0) else _first(shows_as_much, 0, 2)
-        end = 2.0
-        while end < _LARGEST_FACTOR and not shows_too_much(end):
-            end *= 2
-        high = self._error_of(_first(shows_too_much, 0, end))
-        return self._error_of(low), max(high, self.error)
+        def shows_too_much(strayed: np.ndarray) -> bool:
+            return float((drawn(strayed) <= self.error + _ROUNDING).mean()) < tail
 
-    def _accuracy_of(self, factor: float) -> np.ndarray:
-        """The accuracy of each bin if it were so many times as far from its confidence, `[B]`."""
-        confidence = np.nan_to_num(self.mean_confidence)
-        return np.clip(confidence + factor * (np.nan_to_num(self.accuracy) - confidence), 0, 1)
+        by_chance = drawn(0 * gaps)
+        low = 0.0
+        if not shows_as_much(0 * gaps):
+            # In one bin there may be no room for it.
+            possible = [gaps, gaps * is_largest][: 1 + shows_as_much(_MOST * gaps * is_largest)]
+            low = min(self._error_of(_first(shows_as_much, one) * one) for one in possible)
+        high = self._error_of(_first(shows_too_much, gaps) * gaps)
+        return min(low, self.error), max(high, float(np.quantile(by_chance, 1 - tail)))
 
-    def _error_of(self, factor: float) -> float:
-        gaps = self._accuracy_of(factor) - np.nan_to_num(self.mean_confidence)
-        return float((self.counts * np.abs(gaps)).sum() / len(self.confidence))
+    def _strayed(self, gaps: np.ndarray) -> np.ndarray:
+        """The accuracy of each bin if it were so far from its confidence, `[B]`."""
+        return np.clip(np.nan_to_num(self.mean_confidence) + gaps, 0, 1)
 
-    def _drawn_errors(self, factor: float, num_draws: int, seed: int) -> np.ndarray:
-        """What such a model shows, `[num_draws]`; the same draws for each factor."""
-        random = np.random.default_rng(seed)
+    def _error_of(self, gaps: np.ndarray) -> float:
+        possible = self._strayed(gaps) - np.nan_to_num(self.mean_confidence)
+        return float((self.counts * np.abs(possible)).sum() / len(self.confidence))
+
+    def _drawn_errors(
+        self, gaps: np.ndarray, num_draws: int, random: np.random.Generator
+    ) -> np.ndarray:
+        """What a model that strays so from its confidence shows, `[num_draws]`."""
         shape = (num_draws, len(self.counts))
-        num_correct = random.binomial(self.counts, self._accuracy_of(factor), shape)
+        num_correct = random.binomial(self.counts, self._strayed(gaps), shape)
         expected = self.counts * np.nan_to_num(self.mean_confidence)
         return np.abs(num_correct - expected).sum(-1) / len(self.confidence)
 
@@ -169,11 +173,14 @@ def _bins(edges: np.ndarray, confidence: np.ndarray, is_correct: np.ndarray) -> 
     return CalibrationBins(edges, np.asarray(confidence, np.float64), np.asarray(is_correct, bool))
 
 
-def _first(holds: Callable[[float], bool], low: float, high: float) -> float:
-    """Returns where a condition, which may not hold at `low`, begins to hold, by bisection."""
+def _first(holds: Callable[[np.ndarray], bool], gaps: np.ndarray) -> float:
+    """Returns from which factor of gaps on a condition holds, by bisection."""
+    low, high = 0.0, 2.0
+    while high < _MOST and not holds(high * gaps):
+        high *= 2
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
-        low, high = (low, middle) if holds(middle) else (middle, high)
+        low, high = (low, middle) if holds(middle * gaps) else (middle, high)
     return high
 
 

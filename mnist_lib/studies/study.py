@@ -125,8 +125,7 @@ def on_one_data_set(planned: Sequence[PlannedRun], workdir: pathlib.Path) -> lis
         if other != named:
             raise errors.ConfigError(
                 "workdir",
-                f"{begun[other]} is of {other}, and this study of {named}; pass a new one, or "
-                f"remove the runs of {other}",
+                f"{begun[other]} is of {other}, and this study of {named}; pass a new one",
             )
     if asked is None and begun and named == catalog.SYNTHETIC_DIGITS.name:
         from mnist_lib.datasets import preparation
@@ -144,12 +143,17 @@ def of_data_set(planned: Sequence[PlannedRun], name: str) -> list[PlannedRun]:
 
 
 def _begun(workdir: pathlib.Path) -> dict[str, pathlib.Path]:
-    """Returns what the runs of a study that were begun are of, and one run of each."""
+    """Returns what the runs of a study that were begun are of, and one run of each.
+
+    Damaged ones are left out: those that are planned have been named before, and others are not
+    of this request.
+    """
     found: dict[str, pathlib.Path] = {}
     for path in sorted(workdir.glob("*/seed-*")):
-        stored = run_directory.RunDirectory(path).read_config()
-        if stored is not None:
-            found.setdefault(stored.dataset, path)
+        run = run_directory.RunDirectory(path)
+        with contextlib.suppress(errors.CorruptDataError):
+            if (stored := run.read_config()) is not None:
+                found.setdefault(run.first_facts().get("dataset", stored.dataset), path)
     return found
 
 

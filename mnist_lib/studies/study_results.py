@@ -141,7 +141,7 @@ def _data_set_of(planned: Sequence[PlannedRun]) -> str:
         raise errors.ConfigError(
             "workdir",
             f"{first.path} is of {one}, and {second.path} of {other}; a study is of one data set: "
-            "remove the runs of one of them, and name the other by --dataset",
+            "move the runs of one of them away, and name the other by --dataset",
         )
     return next(iter(found))
 
