@@ -6,7 +6,7 @@ import queue
 import time
 
 import pytest
-from script_runs import ROOT
+from script_runs import ROOT, newest_step
 
 from mnist_lib.runs import run_directory
 
@@ -70,6 +70,13 @@ class Cell:
         except queue.Empty:  # no more has come
             return
 
+    def read_until(self, word: str) -> None:
+        """Reads until it has printed a word."""
+        deadline = time.monotonic() + SECONDS
+        while word not in self.printed:
+            assert time.monotonic() < deadline, self.printed
+            self.read(0.2)
+
     def reply(self) -> dict:
         """Returns what the kernel says at its end."""
         while True:
@@ -78,10 +85,13 @@ class Cell:
                 return reply["content"]
 
 
-def _wait_for_step(workdir, step: int) -> None:
+def _wait_for_step(workdir, step: int, cell: Cell) -> None:
+    """Waits until that step, or one after it, is saved: each is kept for three saves only."""
     deadline = time.monotonic() + SECONDS
-    while not list(workdir.glob(f"checkpoints/ckpt-{step}.index")):
-        assert time.monotonic() < deadline
+    while newest_step(workdir) < step:
+        if time.monotonic() > deadline:
+            cell.read(1)
+            raise AssertionError(f"no step {step} in {SECONDS} s:\n{cell.printed}")
         time.sleep(0.02)
 
 
@@ -97,7 +107,7 @@ def test_an_interrupt_stops_the_run_saved_and_a_second_keeps_the_kernel(
         "steps": 100_000,
     }
     cell = Cell(client, _TRAIN.format(**names))
-    _wait_for_step(workdir, 50)
+    _wait_for_step(workdir, 50, cell)
     manager.interrupt_kernel()
     reply = cell.reply()
     assert (reply["status"], reply["ename"]) == ("error", "RunInterruptedError"), reply
@@ -106,7 +116,7 @@ def test_an_interrupt_stops_the_run_saved_and_a_second_keeps_the_kernel(
 
     # Twice in a row, as somebody does who sees nothing happen.
     cell = Cell(client, "mnist_lib.train_and_evaluate(config, " + repr(f"{workdir}2") + ")")
-    _wait_for_step(tmp_path / "run2", 50)
+    _wait_for_step(tmp_path / "run2", 50, cell)
     manager.interrupt_kernel()
     manager.interrupt_kernel()
     reply = cell.reply()
@@ -115,8 +125,7 @@ def test_an_interrupt_stops_the_run_saved_and_a_second_keeps_the_kernel(
 
     # Inside of what takes too long to wait for.
     cell = Cell(client, _TRAIN_WITH_A_SLOW_CALLBACK.format(workdir=f"{workdir}3"))
-    while "waiting" not in cell.printed:
-        cell.read(0.2)
+    cell.read_until("waiting")
     manager.interrupt_kernel()
     time.sleep(0.5)
     manager.interrupt_kernel()
@@ -128,8 +137,8 @@ def test_an_interrupt_stops_the_run_saved_and_a_second_keeps_the_kernel(
     assert cell.reply()["status"] == "ok"
     cell.read(1)
     assert "the user's variable <built-in function default_int_handler>" in cell.printed
-    cell = Cell(client, "import time; time.sleep(600)")
-    time.sleep(0.5)
+    cell = Cell(client, "import time; print('asleep', flush=True); time.sleep(600)")
+    cell.read_until("asleep")
     manager.interrupt_kernel()
     assert cell.reply()["ename"] == "KeyboardInterrupt"
     assert run_directory.RunDirectory(workdir).read_config() is not None
