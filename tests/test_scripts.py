@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import held_runs
 import pytest
 from script_runs import ROOT, SHORT_RUN, data_flags, newest_step, results_of, script_command
 
@@ -252,12 +253,6 @@ def test_the_example_of_seven_classes_learns():
     assert len(re.findall(r"^(?:red|green|blue|yellow|magenta|cyan|white) ", out, re.M)) == 7
 
 
-def _wait_for(path, process, timeout_seconds=120):
-    deadline = time.monotonic() + timeout_seconds
-    while not path.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-
-
 @pytest.fixture(scope="module")
 def uninterrupted(prepared_data, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("uninterrupted") / "run"
@@ -266,9 +261,10 @@ def uninterrupted(prepared_data, tmp_path_factory):
     return results_of(workdir)
 
 
-def _start(workdir, data, *flags):
+def _start(workdir, data, hold, *flags):
     return subprocess.Popen(
         script_command("scripts/train.py", f"--workdir={workdir}", *data_flags(data), *flags),
+        env=os.environ | hold.environment,
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
@@ -279,9 +275,11 @@ def test_sigterm_saves_and_workdir_alone_resumes_to_the_same_result(
     prepared_data, uninterrupted, tmp_path
 ):
     workdir = tmp_path / "run"
-    process = _start(workdir, prepared_data, *SHORT_RUN)
-    _wait_for(workdir / "checkpoints" / "ckpt-50.index", process)
+    hold = held_runs.Hold(tmp_path, step=50)
+    process = _start(workdir, prepared_data, hold, *SHORT_RUN)
+    hold.wait(lambda: process.poll() is not None)
     process.send_signal(signal.SIGTERM)
+    hold.release()
     _, stderr = process.communicate(timeout=120)
     last_line = stderr.strip().splitlines()[-1]
     assert process.returncode == os.EX_TEMPFAIL, stderr
@@ -305,7 +303,8 @@ def test_sigkill_at_random_moments_changes_no_result(prepared_data, uninterrupte
     kills_in_training = 0
     for _ in range(6):
         before = newest_step(workdir)
-        process = _start(workdir, prepared_data, *SHORT_RUN, "--checkpoint_every=20")
+        hold = held_runs.Hold(tmp_path, step=before + 60)  # it comes no further
+        process = _start(workdir, prepared_data, hold, *SHORT_RUN, "--checkpoint_every=20")
         while process.poll() is None and newest_step(workdir) == before:
             time.sleep(0.01)
         time.sleep(generator.uniform(0, 0.3))

@@ -1,9 +1,11 @@
 """A TensorBoard that stays open while a run is killed and goes on."""
 
 import json
+import os
 import subprocess
 import urllib.parse
 
+import held_runs
 import pytest
 import script_runs
 import tensorboard_server
@@ -42,8 +44,9 @@ def test_each_step_is_shown_once_to_who_was_there_and_who_comes(prepared_data, t
     flags = [*RUN, *script_runs.data_flags(prepared_data), f"--workdir={workdir}"]
     command = script_runs.script_command("scripts/train.py", *flags)
     with tensorboard_server.tensorboard_of(tmp_path / "runs") as open_address:
-        for least in (10, 80, 150):
-            with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        for least, held_at in ((10, 60), (80, 120), (150, 180)):
+            environment = os.environ | held_runs.Hold(tmp_path, held_at).environment
+            with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
                 # What is in the files by now will be trained again.
                 tensorboard_server.wait_until(
                     lambda least=least: (

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import time
 
+import held_runs
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -110,9 +111,12 @@ def test_a_cut_cable_ends_both_and_changes_nothing(machines, start, tmp_path):
     assert [code for code, _, _ in ends] == [0, 0], ends
 
     workdir = tmp_path / "cut"
-    pair = start(workdir, "--worker_timeout_seconds=20")
-    pair.wait_for_step(workdir, 50)
+    hold = held_runs.Hold(tmp_path, step=50)
+    environments = (hold.environment, {})
+    pair = start(workdir, "--worker_timeout_seconds=20", environments=environments)
+    hold.wait(pair.has_ended)
     machines.cut()
+    hold.release()
     try:
         for index in range(2):
             code, _, last_line = pair.wait(index, timeout_seconds=DEADLINE_AND_END_SECONDS)

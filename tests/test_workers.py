@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 
+import held_runs
 import pytest
 from script_runs import ROOT, SHORT_RUN, data_flags, newest_step, results_of, script_command
 from worker_pairs import DEADLINE_AND_END_SECONDS, WORKER_FLAGS, Pair
@@ -69,10 +70,12 @@ def test_either_worker_killed_at_random_moments_ends_the_other_and_changes_no_re
     flags = ["--checkpoint_every=20", "--worker_timeout_seconds=20"]
     kills_in_training = 0
     for victim in (0, 1, 1, 0, 1):
-        pair = start(workdir, *flags)
+        hold = held_runs.Hold(tmp_path, step=newest_step(workdir) + 60)  # it comes no further
+        pair = start(workdir, *flags, environments=(hold.environment, {}))
         pair.wait_for_step(workdir, newest_step(workdir) + 20)
         time.sleep(generator.uniform(0, 0.3))
         pair.processes[victim].kill()
+        hold.release()
         code, _, last_line = pair.wait(1 - victim, timeout_seconds=DEADLINE_AND_END_SECONDS)
         if code == os.EX_OK:  # it was past the last step already
             break
@@ -101,9 +104,11 @@ def test_a_worker_that_falls_silent_ends_the_other_within_the_deadline(start, tm
 
 def test_a_signal_to_one_worker_saves_and_ends_both(start, of_two_replicas, tmp_path):
     workdir = tmp_path / "run"
-    pair = start(workdir)
-    pair.wait_for_step(workdir, 50)
+    hold = held_runs.Hold(tmp_path, step=50)
+    pair = start(workdir, environments=(hold.environment, {}))
+    hold.wait(pair.has_ended)
     pair.processes[1].send_signal(signal.SIGTERM)
+    hold.release()
     ends = [pair.wait(index) for index in range(2)]
     assert [code for code, _, _ in ends] == [os.EX_TEMPFAIL] * 2, ends
     assert "stopped by a signal to another worker, saved at step" in ends[0][2]
@@ -144,9 +149,11 @@ def test_workers_that_differ_are_refused_and_the_difference_named(start, tmp_pat
 def test_a_worker_that_does_not_see_the_checkpoints_is_refused(start, tmp_path):
     """Its --workdir is on a disk of its own."""
     workdir = tmp_path / "run"
-    pair = start(workdir)
-    pair.wait_for_step(workdir, 50)
+    hold = held_runs.Hold(tmp_path, step=50)
+    pair = start(workdir, environments=(hold.environment, {}))
+    hold.wait(pair.has_ended)
     pair.processes[0].send_signal(signal.SIGTERM)
+    hold.release()
     assert [pair.wait(index)[0] for index in range(2)] == [os.EX_TEMPFAIL] * 2
     pair = start(workdir, of_worker=((), (f"--workdir={tmp_path}/other",)))
     for code, _, last_line in [pair.wait(index) for index in range(2)]:
@@ -212,12 +219,13 @@ def launch(prepared_data):
     """Starts launchers of two workers; what is left of them is killed, and they then end those."""
     launchers = []
 
-    def launch_workers(workdir) -> subprocess.Popen:
+    def launch_workers(workdir, environment=None) -> subprocess.Popen:
         flags = [f"--workdir={workdir}", *data_flags(prepared_data), *WORKER_FLAGS]
         train = script_command("scripts/train.py", *flags)[1:]
         launchers.append(
             subprocess.Popen(
                 script_command("scripts/launch.py", "--num_workers=2", "--", *train),
+                env=os.environ | (environment or {}),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -245,10 +253,11 @@ def _workers_of(workdir) -> list[int]:
 
 def test_workers_of_a_killed_launcher_save_and_end(launch, of_two_replicas, tmp_path):
     workdir = tmp_path / "run"
-    launcher = launch(workdir)
-    while newest_step(workdir) < 50 and launcher.poll() is None:
-        time.sleep(0.01)
+    hold = held_runs.Hold(tmp_path, step=50)
+    launcher = launch(workdir, hold.environment)
+    hold.wait(lambda: launcher.poll() is not None)
     launcher.kill()
+    hold.release()
     launcher.communicate()
     while _workers_of(workdir):
         time.sleep(0.05)

@@ -1,7 +1,9 @@
 """Two workers of one run, as processes: on loopback, or wherever a test puts them."""
 
+import contextlib
 import json
 import os
+import random
 import socket
 import subprocess
 import time
@@ -65,8 +67,12 @@ class Pair:
         return self.processes[index].returncode, out, (err.strip().splitlines() or [""])[-1]
 
     def wait_for_step(self, workdir, step: int) -> None:
-        while newest_step(workdir) < step and all(p.poll() is None for p in self.processes):
+        while newest_step(workdir) < step and not self.has_ended():
             time.sleep(0.01)
+
+    def has_ended(self) -> bool:
+        """Whether one of them has."""
+        return any(process.poll() is not None for process in self.processes)
 
     def end(self) -> None:
         for process in self.processes:
@@ -75,6 +81,9 @@ class Pair:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Returns a port below those that Linux gives to outgoing connections, until it is used."""
+    while True:
+        port = random.SystemRandom().randrange(10_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
