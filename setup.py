@@ -40,6 +40,7 @@ _TEST = [
     *_TSNE,
     "hypothesis>=6.130,<7",
     "pytest>=8,<10",
+    "pytest-timeout>=2.4,<3",
     "pytest-xdist>=3.8,<4",
     "selenium>=4.30,<5",
     "statsmodels>=0.14,<0.16",

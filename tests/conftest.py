@@ -6,9 +6,12 @@ import pathlib
 import shutil
 import signal
 
-# A shell has what it starts in the background ignore SIGINT, and what tests start would, too.
+# A shell has what it starts in the background ignore SIGINT, and `nohup` SIGHUP; so would what
+# tests start.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import filelock

@@ -16,6 +16,9 @@ _SECONDS = 600
 class Hold:
     """Holds processes just before they put the index of a checkpoint, its last file, in its place.
 
+    SIGTERM lets its process go on, as `release` does all: what sends it, such as Slurm, may take
+    seconds to get it there.
+
     Attributes:
       environment: variables of the processes that are to be held.
     """
@@ -40,14 +43,15 @@ class Hold:
         lines = held.read_text().splitlines() if held.exists() else []
         return [pathlib.Path(line).parent for line in lines]
 
-    def wait(self, is_over: Callable[[], bool]) -> None:
-        """Waits until a process is held.
+    def wait(self, is_over: Callable[[], bool], num_runs: int = 1) -> None:
+        """Waits until as many runs are held.
 
         Args:
           is_over: whether all that could be have ended.
+          num_runs: how many.
         """
         deadline = time.monotonic() + _SECONDS
-        while not self.workdirs() and not is_over():
+        while len(self.workdirs()) < num_runs and not is_over():
             assert time.monotonic() < deadline, f"nobody has come to {self._gate}"
             time.sleep(0.01)
 

@@ -1,7 +1,10 @@
 """What the tests of whole runs share: commands, flags, and what runs leave."""
 
+import contextlib
 import json
 import pathlib
+import random
+import socket
 import sys
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -37,3 +40,16 @@ def newest_step(workdir: pathlib.Path) -> int:
     """Returns the step of the newest checkpoint; 0 if there is none."""
     names = (path.stem for path in workdir.glob("checkpoints/*.index"))
     return max((int(name.removeprefix("ckpt-")) for name in names), default=0)
+
+
+def free_port() -> int:
+    """Returns a port of loopback that nobody has, nor is given before it is used.
+
+    Linux gives those above 32,767 to outgoing connections; our workers under Slurm have 12,000 to
+    28,368.
+    """
+    while True:
+        port = random.SystemRandom().randrange(28_400, 32_700)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port

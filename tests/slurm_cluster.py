@@ -5,10 +5,11 @@ import pathlib
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Sequence
+
+import script_runs
 
 # munged, slurmctld and slurmd may be where only root looks.
 _PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
@@ -23,8 +24,12 @@ SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
 CredType=cred/munge
-# A job that is requeued waits for as long as a credential lives, two minutes by default.
-AuthInfo=socket={folder}/munge.socket,cred_expire=5
+# A job that is requeued waits for as long as a credential lives, two minutes by default; within
+# it a step must have begun, on a machine that may do a lot else.
+AuthInfo=socket={folder}/munge.socket,cred_expire=15
+MessageTimeout=100
+# Tests ask for jobs long after their end, which are forgotten after five minutes by default.
+MinJobAge=3600
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool-%n
 SlurmctldPidFile={folder}/slurmctld.pid
@@ -81,7 +86,7 @@ class SlurmCluster:
         key = self.folder / "munge.key"
         key.write_bytes(os.urandom(128))
         key.chmod(0o400)
-        controller_port, *ports = _free_ports(1 + len(self.nodes))
+        controller_port, *ports = self._ports()
         nodes = "\n".join(
             f"NodeName={node} NodeHostname=localhost NodeAddr=127.0.0.1 Port={port} CPUs=4"
             for node, port in zip(self.nodes, ports, strict=True)
@@ -131,6 +136,13 @@ class SlurmCluster:
                 daemon.kill()
                 daemon.wait()
 
+    def _ports(self) -> list[int]:
+        """Returns a free port of the controller, then one of each node."""
+        ports: set[int] = set()
+        while len(ports) < 1 + len(self.nodes):
+            ports.add(script_runs.free_port())
+        return list(ports)
+
     def _all_are_idle(self) -> bool:
         states = self.run("sinfo", "-h", "-N", "-o", "%t", check=False).stdout.split()
         return states == ["idle"] * len(self.nodes)
@@ -153,11 +165,3 @@ class SlurmCluster:
                 said = "\n".join(f"{log}:\n{log.read_text()[-2000:]}" for log in sorted(logs))
                 raise RuntimeError(f"no Slurm cluster here; ended: {ended}\n{said}")
             time.sleep(0.1)
-
-
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports

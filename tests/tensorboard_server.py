@@ -2,7 +2,6 @@
 
 import contextlib
 import pathlib
-import socket
 import subprocess
 import sys
 import time
@@ -10,15 +9,15 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 
-SECONDS = 90
+from script_runs import free_port
+
+SECONDS = 300  # of a machine that does a lot else
 
 
 @contextlib.contextmanager
 def tensorboard_of(folder: pathlib.Path) -> Iterator[str]:
     """Serves a folder on loopback, read again every second; its address, with a slash."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     program = str(pathlib.Path(sys.executable).with_name("tensorboard"))
     flags = ["--host", "127.0.0.1", "--port", str(port), "--reload_interval", "1"]
     with subprocess.Popen(
@@ -35,7 +34,7 @@ def tensorboard_of(folder: pathlib.Path) -> Iterator[str]:
 def answer_of(url: str) -> bytes:
     """What the server says; nothing while it has not started."""
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             return answer.read()
     except OSError:
         return b""

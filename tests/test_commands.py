@@ -144,15 +144,17 @@ def test_bad_flags_end_with_64(command, message):
 
 def test_a_reader_that_has_gone_gets_no_traceback():
     """As in `mnist-lib train --help | head`."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mnist_lib", "train", "--help"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    process.stdout.close()
-    assert process.stderr.read() == ""
-    assert process.wait() == os.EX_IOERR
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        command = [sys.executable, "-m", "mnist_lib", "train", "--help"]
+        done = subprocess.run(
+            command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False
+        )
+    finally:
+        os.close(writer)
+    assert done.stderr == ""
+    assert done.returncode == os.EX_IOERR
 
 
 def test_the_flags_of_a_configuration_ask_for_it():

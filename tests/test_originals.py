@@ -528,6 +528,9 @@ def test_a_download_that_trickles_ends(server, tmp_path, monkeypatch, slow_in):
     with pytest.raises(mnist_lib.errors.DataNotFoundError, match=r"only \d+ bytes came in 0 s"):
         downloads.download_originals(server.info, target)
     assert list(target.iterdir()) == []
+    deadline = time.monotonic() + 60  # the last may have gone before the server has looked
+    while len(server.requested) < 4 and time.monotonic() < deadline:
+        time.sleep(0.01)
     assert len(server.requested) == 4
 
 

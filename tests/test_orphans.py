@@ -29,8 +29,11 @@ time.sleep(600)
 
 def _is_there(number: int) -> bool:
     """Whether there is such a process, and it is no zombie."""
-    status = pathlib.Path(f"/proc/{number}/stat")
-    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+    try:
+        status = pathlib.Path(f"/proc/{number}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
 
 
 @pytest.mark.parametrize("alone", [True, False])

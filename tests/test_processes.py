@@ -31,7 +31,7 @@ def run_python(code: str, *arguments: object, **environment: str):
         capture_output=True,
         text=True,
         env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"} | environment,
-        timeout=90,
+        timeout=600,
         check=False,
     )
 

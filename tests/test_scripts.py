@@ -279,7 +279,6 @@ def test_sigterm_saves_and_workdir_alone_resumes_to_the_same_result(
     process = _start(workdir, prepared_data, hold, *SHORT_RUN)
     hold.wait(lambda: process.poll() is not None)
     process.send_signal(signal.SIGTERM)
-    hold.release()
     _, stderr = process.communicate(timeout=120)
     last_line = stderr.strip().splitlines()[-1]
     assert process.returncode == os.EX_TEMPFAIL, stderr

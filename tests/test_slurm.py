@@ -148,7 +148,6 @@ def test_a_stopped_job_is_put_back_and_ends_as_if_it_had_not_been(
     job = submitted.stdout.strip()
     _wait_until(hold.workdirs, cluster, job)
     cluster.run("scancel", "--signal=TERM", job)
-    hold.release()
     _wait_until(lambda: cluster.job(job)["JobState"] == "COMPLETED", cluster, job)
     assert cluster.job(job)["Restarts"] == "1"
     log = (tmp_path / "log").read_text()
@@ -181,11 +180,13 @@ def test_a_study_is_a_job_array_of_which_a_task_is_stopped(cluster, prepared_dat
     runs = [workdir / "mlp" / f"seed-{seed}" for seed in range(4)]
     _wait_until(lambda: runs[1] in hold.workdirs(), cluster, f"{job}_1")
     cluster.run("scancel", "--signal=TERM", "--batch", f"{job}_1")
-    hold.release()
+    log = runs[1].with_suffix(".log")
+    _wait_until(lambda: "stopped by SIGTERM" in log.read_text(), cluster, f"{job}_1")
+    hold.release()  # the others
     for task in (f"{job}_0", f"{job}_1"):
         _wait_until(lambda: cluster.job(task)["JobState"] == "COMPLETED", cluster, task)  # noqa: B023
     assert cluster.job(f"{job}_1")["Restarts"] == "1"
-    said = runs[1].with_suffix(".log").read_text()
+    said = log.read_text()
     stopped_at = re.search(r"stopped by SIGTERM, saved at step (\d+)", said)[1]
     assert f"Starting at step {stopped_at} of 300" in said
     logs = [(tmp_path / f"log-{task}").read_text() for task in range(2)]

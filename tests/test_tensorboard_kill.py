@@ -22,7 +22,7 @@ RUN = [
 
 def _steps(address: str) -> dict[tuple[str, str], list[int]]:
     """The steps of each run's scalars, as the page of scalars is told them."""
-    tags = json.loads(tensorboard_server.answer_of(f"{address}data/plugin/scalars/tags"))
+    tags = json.loads(tensorboard_server.answer_of(f"{address}data/plugin/scalars/tags") or "{}")
     return {
         (run, tag): _steps_of(address, run, tag) for run, names in tags.items() for tag in names
     }

@@ -1,17 +1,15 @@
 """Two workers of one run, as processes: on loopback, or wherever a test puts them."""
 
-import contextlib
 import json
 import os
-import random
-import socket
 import subprocess
 import time
 
-from script_runs import SHORT_RUN, data_flags, newest_step, script_command
+from script_runs import SHORT_RUN, data_flags, free_port, newest_step, script_command
 
-# A hang is what takes longer: --worker_timeout_seconds=20, and what a process needs to end.
-DEADLINE_AND_END_SECONDS = 45
+# A hang is what takes longer: --worker_timeout_seconds=20, what a process needs to start and to
+# end, and all of it several times where the machine does a lot else.
+DEADLINE_AND_END_SECONDS = 240
 WORKER_FLAGS = [*SHORT_RUN, "--strategy=multi_worker_mirrored"]
 
 
@@ -38,7 +36,7 @@ class Pair:
           run_by: the command that starts the command of each.
           environments: further variables of each.
         """
-        self.addresses = [f"{host}:{_free_port()}" for host in hosts]
+        self.addresses = [f"{host}:{free_port()}" for host in hosts]
         self.processes = [
             subprocess.Popen(
                 [
@@ -78,12 +76,3 @@ class Pair:
         for process in self.processes:
             process.kill()
             process.communicate()
-
-
-def _free_port() -> int:
-    """Returns a port below those that Linux gives to outgoing connections, until it is used."""
-    while True:
-        port = random.SystemRandom().randrange(10_000, 32_000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port

@@ -1,6 +1,7 @@
 """Python runs this as it starts, where this folder is on PYTHONPATH; see `held_runs`."""
 
 import os
+import signal
 import sys
 import time
 
@@ -14,11 +15,23 @@ def _hold(event: str, arguments: tuple) -> None:
         return
     with open(f"{_GATE}.held", "a", encoding="utf-8") as held:
         held.write(f"{os.path.dirname(os.fsdecode(arguments[1]))}\n")
+    stops = []
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def go_on(number: int, frame) -> None:
+        stops.append(number)
+        if callable(handler):
+            handler(number, frame)
+
     deadline = time.monotonic() + _SECONDS
-    while not os.path.exists(_GATE):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"no test has opened {_GATE} within {_SECONDS} s")
-        time.sleep(0.01)
+    signal.signal(signal.SIGTERM, go_on)
+    try:
+        while not os.path.exists(_GATE) and not stops:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"no test has opened {_GATE} within {_SECONDS} s")
+            time.sleep(0.01)
+    finally:
+        signal.signal(signal.SIGTERM, handler)
 
 
 sys.addaudithook(_hold)
