@@ -428,6 +428,7 @@ class _Crashes:
         return "measured"
 
 
+@pytest.mark.slow
 def test_a_comparison_is_made_again_if_a_peer_crashes(arrays_path, caplog):
     """Keras `fit` under MirroredStrategy does, seldom (docs/benchmark_notes.md)."""
     once = _Crashes("fit", 1, arrays_path)

@@ -265,7 +265,7 @@ HOSTS = {0: "host-a", 1: "host-b"}
 def test_a_worker_that_does_not_know_its_own_name_is_the_culprit(unknown_to, index):
     port = free_port()
     unknown_to[f"worker {index}"] = (HOSTS[index],)
-    told = _meet([0, 1], 2, 8.0, port, HOSTS)
+    told = _meet([0, 1], 2, 5.0, port, HOSTS)
     own = f"worker {index} ({HOSTS[index]}:{port + index})"
     for message in (told[0], told[1]):
         assert f"workers: {own} cannot resolve its own name, {HOSTS[index]} (Name or" in message
@@ -284,7 +284,7 @@ def test_a_worker_that_does_not_know_the_chief_says_so(unknown_to):
 def test_a_chief_that_does_not_know_a_worker_tells_all(unknown_to):
     port = free_port()
     unknown_to["worker 0"] = ("host-b",)
-    told = _meet([0, 1], 2, 8.0, port, HOSTS)
+    told = _meet([0, 1], 2, 5.0, port, HOSTS)
     wrong = f"worker 0 (host-a:{port}) cannot resolve the name of worker 1 (host-b:{port + 1})"
     assert wrong in told[0]
     assert told[0] == told[1]
@@ -304,7 +304,7 @@ def test_a_name_that_no_host_can_have_is_named():
 
 
 def test_workers_of_two_clusters_do_not_meet():
-    told = _meet([0, 1], 2, 8.0, free_port(), other_hosts={1: {1: "127.0.0.2"}})
+    told = _meet([0, 1], 2, 5.0, free_port(), other_hosts={1: {1: "127.0.0.2"}})
     assert "no answer from worker 1" in told[0]
     assert "cluster: worker 0" in told[1]
     assert "tell all workers of the same ones" in told[1]

@@ -184,6 +184,7 @@ def test_all_models_activations_and_other_shapes_in_every_format(tmp_path):
     _check_all(cases, tmp_path)
 
 
+@pytest.mark.slow
 def test_precisions_that_runtimes_lack_become_float32(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (40, 28, 28)).astype(np.uint8)
     for precision, num_members in itertools.product(("bfloat16", "float16"), (0, 2)):

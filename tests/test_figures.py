@@ -232,6 +232,7 @@ def test_equal_mass_bins_hold_as_many_each():
     assert np.all(np.diff(bins.mean_confidence) > 0)
 
 
+@pytest.mark.slow
 def test_the_interval_of_the_calibration_error_holds_the_true_error():
     """Probabilities that are 0.1 too high, 40 times."""
     random = np.random.default_rng(0)

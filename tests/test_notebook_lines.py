@@ -153,6 +153,7 @@ def test_a_plain_script_is_not_silent(tmp_path):
     assert err.count("best validation accuracy") == 1
 
 
+@pytest.mark.slow
 def test_a_script_with_logging_set_up_has_no_double_lines(tmp_path):
     setup = "logging.basicConfig(level=logging.INFO)"
     _, err = _run(SCRIPT.format(setup=setup, check=""), tmp_path / "run")

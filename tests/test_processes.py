@@ -95,7 +95,10 @@ keras.saving.deserialize_keras_object(json.loads((folder / "rate.json").read_tex
     [
         ("import mnist_lib\nimport keras", "keras.models.load_model", _OTHER_WAYS),
         ("import keras\nimport mnist_lib", "keras.saving.load_model", ""),
-        ("import tensorflow as tf\nimport mnist_lib", "tf.keras.models.load_model", ""),
+        pytest.param(
+            *("import tensorflow as tf\nimport mnist_lib", "tf.keras.models.load_model", ""),
+            marks=pytest.mark.slow,
+        ),
         (
             "import mnist_lib, importlib.util, importlib.resources\n"
             "assert importlib.util.find_spec('keras').name == 'keras'\n"

@@ -271,6 +271,7 @@ def _start(workdir, data, hold, *flags):
     )
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_workdir_alone_resumes_to_the_same_result(
     prepared_data, uninterrupted, tmp_path
 ):

@@ -67,6 +67,7 @@ def test_holm_s_correction_is_that_of_statsmodels(p_values, expected):
     assert statistics.holm(p_values) == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_statistics_are_those_of_the_statsmodels_that_is_installed():
     """Of random counts and p-values; those above are kept should it ever change."""
     multitest = pytest.importorskip("statsmodels.stats.multitest")

@@ -209,6 +209,7 @@ def test_documented_targets_and_files_exist():
             assert (ROOT / name).exists(), f"{page.name}: {name}"
 
 
+@pytest.mark.slow
 def test_the_one_test_command_of_build_md_finds_tests():
     (line,) = re.findall(r"`\S+python (-m pytest \S+ -k \w+)`", (ROOT / "BUILD.md").read_text())
     done = subprocess.run(
