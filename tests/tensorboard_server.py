@@ -40,10 +40,12 @@ def answer_of(url: str) -> bytes:
         return b""
 
 
-def wait_until(condition: Callable[[], Any]) -> Any:
-    """Asks again until the answer is true; returns it."""
+def wait_until(condition: Callable[[], Any], not_yet: tuple[type[Exception], ...] = ()) -> Any:
+    """Asks again until the answer is true, also after an error of some classes; returns it."""
     deadline = time.monotonic() + SECONDS
-    while not (value := condition()):
+    while True:
+        with contextlib.suppress(*not_yet):
+            if value := condition():
+                return value
         assert time.monotonic() < deadline, "it did not come to be"
         time.sleep(0.5)
-    return value
