@@ -46,8 +46,8 @@ class Growth:
     Attributes:
       slope, low, high: of the line of least squares, and the limits of its 95 % confidence
         interval, as if the samples were independent of each other.
-      grown: which of `descriptors`, `threads` and `traces` were higher at the end than at any
-        sample in the first half of what is judged.
+      grown: which of `descriptors`, `threads` and `traces` were higher in both of the last two
+        samples than in any of the first half of what is judged; one may be a moment's.
     """
 
     slope: float
@@ -83,7 +83,8 @@ def growth(samples: Sequence[Sample]) -> Growth:
     grown = tuple(
         name
         for name in ("descriptors", "threads", "traces")
-        if getattr(judged[-1], name) > max(getattr(sample, name) for sample in first_half)
+        if min(getattr(sample, name) for sample in judged[-2:])
+        > max(getattr(sample, name) for sample in first_half)
     )
     return Growth(fit.slope, fit.slope - half_width, fit.slope + half_width, grown)
 

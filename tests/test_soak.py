@@ -34,11 +34,16 @@ def test_the_slope_is_that_of_the_memory_after_the_warm_up(bytes_per_step, is_wi
 
 @pytest.mark.parametrize("name", ["descriptors", "threads", "traces"])
 def test_a_count_that_rises_is_named(name):
-    samples = _samples(0, **{name: lambda step: 10 + step // 5000})
+    samples = _samples(0, **{name: lambda step: 10 + step // 4000})
     found = process_growth.growth(samples)
     assert found.grown == (name,)
     assert not found.is_within_bounds
     assert f"more {name}" in process_growth.table(samples, found).note
+
+
+def test_a_count_that_is_higher_for_a_moment_is_no_growth():
+    samples = _samples(0, threads=lambda step: 17 if step == 10_000 else 16)
+    assert process_growth.growth(samples).grown == ()
 
 
 def test_few_samples_are_no_judgement():
