@@ -212,6 +212,27 @@ def test_commands_are_shown_as_the_user_started_ours(monkeypatch, tmp_path):
     assert called("evaluate") == "python scripts/evaluate.py"
 
 
+def test_what_the_import_of_tensorflow_makes_is_looked_through_once():
+    """Not in each of the collections while it grows, nor later; what comes then is collected."""
+    code = """
+import gc
+full = []
+gc.callbacks.append(lambda phase, info: phase == "stop" and full.append(info["generation"] == 2))
+from mnist_lib.commands import startup
+before = sum(full)
+startup.start_tensorflow(report_devices=False)
+assert sum(full) == before + 1, full
+assert gc.isenabled()
+assert gc.get_freeze_count() > 100_000
+assert len(gc.get_objects()) < 1000
+gc.disable()
+with startup._nothing_looked_through():
+    pass
+assert not gc.isenabled(), "its user wants it so"
+"""
+    assert run_python("-c", code).stderr == ""
+
+
 def test_what_tensorflow_writes_is_caught_and_shown_only_if_it_fails():
     code = """
 import os, subprocess, sys
